@@ -56,7 +56,7 @@ class Ids:
         return f"req_{base62(now_ms, 8)}{self.random_text(12)}"
 
     def api_key(self) -> str:
-        """A new API key: `sk-rs-` and 43 base62 characters (256 bits). Shown once, stored hashed."""
+        """A new API key: `sk-rs-` + 43 base62 characters (256 bits); shown once, stored hashed."""
         return KEY_PREFIX + self.random_text(43)
 
     def secret(self) -> str:

@@ -1,0 +1,159 @@
+"""Rate limits: token buckets on the monotonic clock, per account and per key.
+
+A refused request consumes nothing. Hour and day levels are saved and restored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from reseller.errors import RateLimited
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of an account or key; None means no bound of that kind."""
+
+    requests_per_minute: int | None = None
+    requests_per_hour: int | None = None
+    requests_per_day: int | None = None
+    tokens_per_minute: int | None = None
+    concurrent_requests: int | None = None
+
+
+class TokenBucket:
+    """`capacity` units that refill evenly over `period_s`; the level may fall below zero."""
+
+    __slots__ = ("capacity", "level", "name", "period_s", "rate", "updated")
+
+    def __init__(self, name: str, capacity: int, period_s: float, now: float) -> None:
+        assert capacity > 0
+        self.name = name
+        self.capacity = capacity
+        self.period_s = period_s
+        self.rate = capacity / period_s
+        self.level = float(capacity)
+        self.updated = now
+
+    def fill(self, now: float) -> float:
+        """Bring the level up to `now` and return it."""
+        if now > self.updated:
+            self.level = min(self.capacity, self.level + (now - self.updated) * self.rate)
+            self.updated = now
+        return self.level
+
+    def wait_s(self, units: float) -> float:
+        """Seconds until `units` (capped at the capacity) are there, from the last fill."""
+        missing = min(units, self.capacity) - self.level
+        return max(0.0, missing / self.rate)
+
+    def reset_s(self) -> float:
+        """Seconds until the bucket is full again."""
+        return max(0.0, (self.capacity - self.level) / self.rate)
+
+
+_REQUEST_WINDOWS = (("minute", 60.0), ("hour", 3_600.0), ("day", 86_400.0))
+
+
+class Limiter:
+    """The buckets of one account or key, and its running requests."""
+
+    __slots__ = ("limits", "requests", "running", "tokens", "whose")
+
+    def __init__(self, whose: str, limits: Limits, now: float) -> None:
+        self.whose = whose
+        self.running = 0
+        self.apply(limits, now)
+
+    def apply(self, limits: Limits, now: float) -> None:
+        """Take new limits; buckets start full (an operator who changes limits starts afresh)."""
+        self.limits = limits
+        counts = (limits.requests_per_minute, limits.requests_per_hour, limits.requests_per_day)
+        self.requests = [
+            TokenBucket(name, count, period, now)
+            for (name, period), count in zip(_REQUEST_WINDOWS, counts, strict=True)
+            if count is not None
+        ]
+        per_minute = limits.tokens_per_minute
+        self.tokens = TokenBucket("minute", per_minute, 60.0, now) if per_minute else None
+
+    def check(self, now: float) -> None:
+        """Raise RateLimited unless one more request fits. Takes nothing."""
+        bound = self.limits.concurrent_requests
+        if bound is not None and self.running >= bound:
+            raise _limited(f"{bound} requests of this {self.whose} are already running", 1.0)
+        for bucket in self.requests:
+            if bucket.fill(now) < 1:
+                raise _limited(
+                    f"The limit of {bucket.capacity} requests per {bucket.name} for this "
+                    f"{self.whose} is reached",
+                    bucket.wait_s(1),
+                )
+        if self.tokens is not None and self.tokens.fill(now) < 1:
+            raise _limited(
+                f"The limit of {self.tokens.capacity} tokens per minute for this "
+                f"{self.whose} is reached",
+                self.tokens.wait_s(1),
+            )
+
+    def take(self, tokens: int) -> None:
+        """Consume one request and its estimated tokens; call after every check has passed."""
+        self.running += 1
+        for bucket in self.requests:
+            bucket.level -= 1
+        if self.tokens is not None:
+            self.tokens.level -= tokens
+
+    def finish(self, estimated_tokens: int, actual_tokens: int) -> None:
+        """A request ended: correct the token bucket by what it really used."""
+        assert self.running > 0
+        self.running -= 1
+        if self.tokens is not None:
+            self.tokens.level += estimated_tokens - actual_tokens
+
+    def levels(self) -> dict[str, float]:
+        """Hour and day levels, to be saved."""
+        return {b.name: b.level for b in self.requests if b.name != "minute"}
+
+    def restore(self, levels: dict[str, float], elapsed_s: float) -> None:
+        """Put saved levels back, refilled by the wall time since (never negative)."""
+        for bucket in self.requests:
+            saved = levels.get(bucket.name)
+            if saved is not None:
+                refilled = saved + max(0.0, elapsed_s) * bucket.rate
+                bucket.level = min(float(bucket.capacity), refilled)
+
+
+def admit(limiters: Iterable[Limiter], tokens: int, now: float) -> None:
+    """Take one request from all limiters, or raise RateLimited and take from none."""
+    for limiter in limiters:
+        limiter.check(now)
+    for limiter in limiters:
+        limiter.take(tokens)
+
+
+def rate_headers(limiter: Limiter) -> list[tuple[bytes, bytes]]:
+    """OpenAI's `x-ratelimit-*` headers from the minute buckets as they stand now."""
+    headers = []
+    if limiter.requests and limiter.requests[0].name == "minute":
+        headers += _bucket_headers(b"requests", limiter.requests[0])
+    if limiter.tokens is not None:
+        headers += _bucket_headers(b"tokens", limiter.tokens)
+    return headers
+
+
+def _bucket_headers(what: bytes, bucket: TokenBucket) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"x-ratelimit-limit-" + what, b"%d" % bucket.capacity),
+        (b"x-ratelimit-remaining-" + what, b"%d" % max(0, int(bucket.level))),
+        (b"x-ratelimit-reset-" + what, b"%dms" % math.ceil(bucket.reset_s() * 1000)),
+    ]
+
+
+def _limited(message: str, wait_s: float) -> RateLimited:
+    wait_ms = max(1, math.ceil(wait_s * 1000))
+    return RateLimited(
+        f"{message}. Try again in {math.ceil(wait_ms / 1000)} s.", retry_after_ms=wait_ms
+    )
