@@ -35,7 +35,9 @@ class ShiftedClock(Clock):
         self._shift_ms += round(seconds * 1000)
 
     def now_ms(self) -> int:
+        """Wall clock, unix ms, moved by all that was asked for."""
         return super().now_ms() + self._shift_ms
 
     def monotonic(self) -> float:
+        """Monotonic seconds, ahead by all that was let pass."""
         return super().monotonic() + self._ahead_s

@@ -17,6 +17,7 @@ _DIGIT = {b: ALPHABET[b % 62] for b in range(248)}
 
 def base62(number: int, width: int) -> str:
     """`number` in base 62, zero-padded to `width` characters; sorts as the number does."""
+    assert number >= 0
     digits = []
     while number:
         number, rest = divmod(number, 62)
@@ -66,7 +67,7 @@ class Ids:
 
 def key_digest(key: str) -> bytes:
     """SHA-256 of an API key: 32 bytes, what the database stores."""
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
 def visible_prefix(key: str) -> str:
@@ -76,4 +77,4 @@ def visible_prefix(key: str) -> str:
 
 def keyed_hash(secret: bytes, text: str) -> str:
     """HMAC-SHA-256 as 32 hex characters: the same text gives the same value, no way back."""
-    return hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()[:32]
+    return hmac.new(secret, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:32]

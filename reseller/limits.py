@@ -7,20 +7,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from reseller.errors import RateLimited
+
+# Refilling in floating point may fall this short of a whole unit.
+_HAIR = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of an account or key; None means no bound of that kind."""
+    """Bounds of an account or key, each at least 1; None means no bound of that kind."""
 
     requests_per_minute: int | None = None
     requests_per_hour: int | None = None
     requests_per_day: int | None = None
     tokens_per_minute: int | None = None
     concurrent_requests: int | None = None
+
+    def __post_init__(self) -> None:
+        for bound in astuple(self):
+            assert bound is None or bound > 0, self
 
 
 class TokenBucket:
@@ -40,9 +47,17 @@ class TokenBucket:
     def fill(self, now: float) -> float:
         """Bring the level up to `now` and return it."""
         if now > self.updated:
-            self.level = min(self.capacity, self.level + (now - self.updated) * self.rate)
+            self.level = min(float(self.capacity), self.level + (now - self.updated) * self.rate)
             self.updated = now
         return self.level
+
+    def add(self, units: float) -> None:
+        """Put units back, or take more if negative; never above the capacity."""
+        self.level = min(float(self.capacity), self.level + units)
+
+    def has_one(self, now: float) -> bool:
+        """Whether one unit is there; the hair keeps a wait of exactly `wait_s` long enough."""
+        return self.fill(now) >= 1 - _HAIR
 
     def wait_s(self, units: float) -> float:
         """Seconds until `units` (capped at the capacity) are there, from the last fill."""
@@ -77,7 +92,7 @@ class Limiter:
             if count is not None
         ]
         per_minute = limits.tokens_per_minute
-        self.tokens = TokenBucket("minute", per_minute, 60.0, now) if per_minute else None
+        self.tokens = None if per_minute is None else TokenBucket("minute", per_minute, 60.0, now)
 
     def check(self, now: float) -> None:
         """Raise RateLimited unless one more request fits. Takes nothing."""
@@ -85,13 +100,13 @@ class Limiter:
         if bound is not None and self.running >= bound:
             raise _limited(f"{bound} requests of this {self.whose} are already running", 1.0)
         for bucket in self.requests:
-            if bucket.fill(now) < 1:
+            if not bucket.has_one(now):
                 raise _limited(
                     f"The limit of {bucket.capacity} requests per {bucket.name} for this "
                     f"{self.whose} is reached",
                     bucket.wait_s(1),
                 )
-        if self.tokens is not None and self.tokens.fill(now) < 1:
+        if self.tokens is not None and not self.tokens.has_one(now):
             raise _limited(
                 f"The limit of {self.tokens.capacity} tokens per minute for this "
                 f"{self.whose} is reached",
@@ -106,15 +121,24 @@ class Limiter:
         if self.tokens is not None:
             self.tokens.level -= tokens
 
+    def give_back(self, tokens: int) -> None:
+        """Undo `take`: the request was refused further on, and a refusal consumes nothing."""
+        for bucket in self.requests:
+            bucket.add(1)
+        self.finish(tokens, 0)
+
     def finish(self, estimated_tokens: int, actual_tokens: int) -> None:
         """A request ended: correct the token bucket by what it really used."""
         assert self.running > 0
         self.running -= 1
         if self.tokens is not None:
-            self.tokens.level += estimated_tokens - actual_tokens
+            self.tokens.add(estimated_tokens - actual_tokens)
 
-    def levels(self) -> dict[str, float]:
-        """Hour and day levels, to be saved."""
+    def levels(self, now: float | None = None) -> dict[str, float]:
+        """Hour and day levels, to be saved; give `now` so that what refilled since is in them."""
+        if now is not None:
+            for bucket in self.requests:
+                bucket.fill(now)
         return {b.name: b.level for b in self.requests if b.name != "minute"}
 
     def restore(self, levels: dict[str, float], elapsed_s: float) -> None:
@@ -128,9 +152,10 @@ class Limiter:
 
 def admit(limiters: Iterable[Limiter], tokens: int, now: float) -> None:
     """Take one request from all limiters, or raise RateLimited and take from none."""
-    for limiter in limiters:
+    everyone = tuple(limiters)
+    for limiter in everyone:
         limiter.check(now)
-    for limiter in limiters:
+    for limiter in everyone:
         limiter.take(tokens)
 
 

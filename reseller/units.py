@@ -6,7 +6,7 @@ Source of the rules: the money section of docs/ARCHITECTURE.md.
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, Context, Decimal, InvalidOperation
+from decimal import ROUND_CEILING, Context, Decimal
 from typing import TypeAlias
 
 Nanos: TypeAlias = int
@@ -56,19 +56,22 @@ def nanos_from_text(text: str) -> Nanos:
 
     Accepts `12`, `12.5`, `$12.50`; not signs, exponents, separators or more than nine decimals.
     """
-    bare = text.strip().removeprefix("$").strip()
-    if not bare or not all(c in "0123456789." for c in bare) or bare.count(".") > 1 or bare == ".":
+    amount = _plain_decimal(text.strip().removeprefix("$").strip())
+    if amount is None:
         raise BadAmount(f"{text!r:.40} is not a USD amount such as 12.50")
-    try:
-        amount = Decimal(bare)
-    except InvalidOperation:
-        raise BadAmount(f"{text!r:.40} is not a USD amount such as 12.50") from None
     if not is_sane_amount(amount):
         raise BadAmount(f"{text!r:.40} is not between 0 and 100,000 USD with sensible digits")
     nanos = _WIDE.multiply(amount, Decimal(NANOS_PER_USD))
     if nanos != nanos.to_integral_value():
         raise BadAmount(f"{text!r:.40} has more than nine decimals")
     return int(nanos)
+
+
+def _plain_decimal(bare: str) -> Decimal | None:
+    """Digits with at most one point among them, exactly; None for anything else."""
+    if not bare or not all(c in "0123456789." for c in bare) or bare.count(".") > 1 or bare == ".":
+        return None
+    return Decimal(bare)
 
 
 def usd_text(nanos: Nanos) -> str:
@@ -91,16 +94,19 @@ def _decimals(digits: str) -> str:
 
 def bps_from_percent(text: str) -> Bps:
     """`40%`, `40` or `12.5 %` as basis points; 0 to 10,000 %. Raises BadAmount."""
-    bare = text.strip().removesuffix("%").strip()
-    if not bare or not all(c in "0123456789." for c in bare) or bare.count(".") > 1 or bare == ".":
+    percent = _plain_decimal(text.strip().removesuffix("%").strip())
+    if percent is None:
         raise BadAmount(f"{text!r:.40} is not a percentage such as 20%")
-    bps = Decimal(bare) * 100
+    if not is_sane_amount(percent):
+        raise BadAmount(f"{text!r:.40} is not between 0 and 10,000 % with two decimals")
+    bps = _WIDE.multiply(percent, Decimal(100))
     if bps != bps.to_integral_value() or not 0 <= bps <= 1_000_000:
         raise BadAmount(f"{text!r:.40} is not between 0 and 10,000 % with two decimals")
     return int(bps)
 
 
 def percent_text(bps: Bps) -> str:
-    """Basis points as a percentage: 2000 -> `20 %`, 1250 -> `12.5 %`."""
-    whole, rest = divmod(bps, 100)
-    return f"{whole}.{rest:02d}".rstrip("0").rstrip(".") + " %"
+    """Basis points as a percentage: 2000 -> `20 %`, 1250 -> `12.5 %`, -50 -> `-0.5 %`."""
+    sign = "-" if bps < 0 else ""
+    whole, rest = divmod(abs(bps), 100)
+    return sign + f"{whole}.{rest:02d}".rstrip("0").rstrip(".") + " %"

@@ -136,6 +136,8 @@ def quote(
     assert prompt_tokens >= 0
     assert cap_tokens >= 0
     assert choices >= 1
+    assert guard_bps >= BPS_ONE
+    assert extra_picos >= 0
     prompt_rate = max(rates.prompt, rates.cache_write, rates.cache_write_1h if hour_cache else 0)
     prompt = prompt_tokens * prompt_rate * guard_bps
     fees = ceil_div(rates.request_picos * guard_bps, BPS_ONE)

@@ -7,7 +7,8 @@ Source: openrouter price keys, docs/ARCHITECTURE.md "Prices".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Context, Decimal, InvalidOperation
 
@@ -15,6 +16,12 @@ from reseller.units import PICOS_PER_USD, BadAmount, is_sane_amount
 
 TOKENS_PER_RATE = 1_000_000
 MINUTES_PER_DAY = 1440
+_PROMPT_SIDE = ("prompt", "image", "audio", "input_audio_cache")
+_OUTPUT_SIDE = (
+    *("completion", "internal_reasoning"),
+    *("image_output", "image_token", "audio_output"),
+)
+_TIME_OF_DAY = re.compile(r"[0-9]{1,4}|[0-9]{1,2}:[0-9]{2}")
 _WIDE = Context(prec=80, rounding=ROUND_CEILING)
 
 
@@ -85,8 +92,17 @@ class Rates:
 
     @property
     def is_free(self) -> bool:
-        """Whether nothing the upstream lists for this model costs anything."""
-        return not (self.prompt or self.completion or self.request_picos)
+        """Whether the upstream lists no price for its tokens and requests, at any tier."""
+        return not (
+            _token_rates(self)
+            or self.request_picos
+            or any(_token_rates(tier) for tier in self.tiers)
+        )
+
+
+def _token_rates(listed: Rates | RateTier) -> int:
+    rates = (listed.prompt, listed.completion, listed.cache_read)
+    return max(rate or 0 for rate in (*rates, listed.cache_write, listed.cache_write_1h))
 
 
 def _overlaps(tier: RateTier, minute: int, minutes_ahead: int) -> bool:
@@ -105,21 +121,13 @@ def rates_from_pricing(pricing: Mapping[str, object]) -> Rates | None:
     and unreadable prices cannot be bounded, so such a model is not sold.
     """
     try:
-        prompt = _per_million(pricing.get("prompt"))
-        completion = _per_million(pricing.get("completion"))
-        if prompt is None or completion is None:
+        if _per_million(pricing.get("prompt")) is None:
             return None
-        reasoning = _per_million(pricing.get("internal_reasoning")) or 0
-        prompt_side = [prompt] + [
-            _per_million(pricing.get(key)) or 0 for key in ("image", "audio", "input_audio_cache")
-        ]
-        output_side = [completion, reasoning] + [
-            _per_million(pricing.get(key)) or 0
-            for key in ("image_output", "image_token", "audio_output")
-        ]
+        if _per_million(pricing.get("completion")) is None:
+            return None
         return Rates(
-            prompt=max(prompt_side),
-            completion=max(output_side),
+            prompt=_dearest_of(pricing, _PROMPT_SIDE) or 0,
+            completion=_dearest_of(pricing, _OUTPUT_SIDE) or 0,
             cache_read=_per_million(pricing.get("input_cache_read")) or 0,
             cache_write=_per_million(pricing.get("input_cache_write")) or 0,
             cache_write_1h=_per_million(pricing.get("input_cache_write_1h")) or 0,
@@ -131,10 +139,18 @@ def rates_from_pricing(pricing: Mapping[str, object]) -> Rates | None:
         return None
 
 
+def _dearest_of(pricing: Mapping[str, object], keys: Iterable[str]) -> int | None:
+    """One rate that bounds all kinds of token on a side; None where none of them is listed."""
+    listed = [_per_million(pricing.get(key)) for key in keys]
+    return max((rate for rate in listed if rate is not None), default=None)
+
+
 def _tiers(overrides: object) -> tuple[RateTier, ...]:
-    if not isinstance(overrides, list):
+    if overrides is None:
         return ()
-    return tuple(_tier(entry) for entry in overrides if isinstance(entry, dict))
+    if not isinstance(overrides, list) or not all(isinstance(e, dict) for e in overrides):
+        raise BadAmount(f"{overrides!r:.40} is not a list of price overrides")
+    return tuple(_tier(entry) for entry in overrides)
 
 
 def _tier(entry: Mapping[str, object]) -> RateTier:
@@ -143,8 +159,8 @@ def _tier(entry: Mapping[str, object]) -> RateTier:
         min_prompt_tokens=floor if isinstance(floor, int) else None,
         start_minute=_minute(entry.get("utc_start")),
         end_minute=_minute(entry.get("utc_end")),
-        prompt=_per_million(entry.get("prompt")),
-        completion=_per_million(entry.get("completion")),
+        prompt=_dearest_of(entry, _PROMPT_SIDE),
+        completion=_dearest_of(entry, _OUTPUT_SIDE),
         cache_read=_per_million(entry.get("input_cache_read")),
         cache_write=_per_million(entry.get("input_cache_write")),
         cache_write_1h=_per_million(entry.get("input_cache_write_1h")),
@@ -152,9 +168,12 @@ def _tier(entry: Mapping[str, object]) -> RateTier:
 
 
 def _minute(value: object) -> int | None:
+    """Minute of the day from `HHMM` or `HH:MM`; None, thus always, where it cannot be read."""
     text = str(value) if isinstance(value, (str, int)) else ""
-    digits = text.replace(":", "").rjust(4, "0") if text else ""
-    return int(digits[:2]) * 60 + int(digits[2:4]) if digits.isdigit() else None
+    if _TIME_OF_DAY.fullmatch(text) is None:
+        return None
+    digits = text.replace(":", "").rjust(4, "0")
+    return int(digits[:2]) * 60 + int(digits[2:])
 
 
 def _per_million(value: object) -> int | None:
@@ -166,7 +185,7 @@ def _picos(value: object, scale: int) -> int | None:
         return None
     try:
         amount = Decimal(str(value))
-    except InvalidOperation:
+    except (InvalidOperation, ValueError):  # int() and str() refuse thousands of digits
         raise BadAmount(f"{value!r:.40} is not a price") from None
     if not is_sane_amount(amount):
         raise BadAmount(f"{value!r:.40} is not a price")

@@ -13,8 +13,11 @@ from enum import StrEnum
 
 from reseller.errors import InsufficientCredit, RateLimited
 from reseller.money.pricing import Quote, charge
-from reseller.money.spend import SpendCap
+from reseller.money.spend import Period, SpendCap
 from reseller.units import Nanos, usd_text
+
+# How soon to ask again where the money waits for true costs, which may take minutes.
+_PENDING_RETRY_MS = 30_000
 
 
 class HoldState(StrEnum):
@@ -28,13 +31,18 @@ class HoldState(StrEnum):
 
 @dataclass(slots=True)
 class Balance:
-    """One account's money: what is there, what is promised, and by how many holds."""
+    """One account's money: what is there, what is promised, and by how many holds.
+
+    `running` counts the open holds among them: a request that only waits for its true cost does
+    not compete with a new one.
+    """
 
     account: int
     balance_nanos: Nanos
     held_nanos: Nanos = 0
     holds: int = 0
     used_nanos: Nanos = 0
+    running: int = 0
 
     @property
     def free_nanos(self) -> Nanos:
@@ -99,8 +107,9 @@ class Wallet:
     ) -> Hold:
         """Promise the most the request may cost, or what there is with a lowered output cap.
 
-        A lone request may take all that is free; beside others at most half of it. Raises
-        InsufficientCredit, or RateLimited `balance_held` where only open holds are in the way.
+        A lone request may take all that is free; beside others at most half of it. What can
+        cost nothing needs nothing, not even a balance. Raises InsufficientCredit, or RateLimited
+        `balance_held` where only holds are in the way.
         """
         balance = self._balances[account]
         bound = quote.bound_nanos()
@@ -114,11 +123,12 @@ class Wallet:
             held, tokens = allowed, quote.tokens_for(allowed)
         hold = Hold(request_id, account, held, tokens, caps)
         self._promise(balance, hold, held)
-        assert balance.held_nanos <= balance.balance_nanos
+        assert held == 0 or balance.held_nanos <= balance.balance_nanos
         return hold
 
     def restore(self, hold: Hold) -> None:
         """Take over a hold found on disk after a restart, whatever the balance is now."""
+        assert hold.is_live, hold
         self._promise(self._balances[hold.account], hold, hold.held_nanos)
 
     def extend(self, hold: Hold, bound_nanos: Nanos) -> bool:
@@ -141,6 +151,9 @@ class Wallet:
         """The hold waits for its true cost; the promise stands."""
         assert hold.state is HoldState.OPEN
         hold.state = HoldState.PENDING
+        balance = self._balances[hold.account]
+        balance.running -= 1
+        assert balance.running >= 0
 
     def capture(self, hold: Hold, charge_nanos: Nanos) -> Captured:
         """Turn the hold into a charge. Up to the hold it is paid in full, even below zero after
@@ -172,6 +185,7 @@ class Wallet:
         assert nanos >= 0
         balance.held_nanos += nanos
         balance.holds += 1
+        balance.running += hold.state is HoldState.OPEN
         self.held_total_nanos += nanos
         for cap in hold.caps:
             cap.held_nanos += nanos
@@ -179,12 +193,13 @@ class Wallet:
     def _end(self, balance: Balance, hold: Hold, state: HoldState) -> None:
         balance.held_nanos -= hold.held_nanos
         balance.holds -= 1
+        balance.running -= hold.state is HoldState.OPEN
         self.held_total_nanos -= hold.held_nanos
         for cap in hold.caps:
             cap.held_nanos -= hold.held_nanos
         hold.state = state
         assert balance.held_nanos >= 0
-        assert balance.holds >= 0
+        assert balance.holds >= balance.running >= 0
 
 
 def _allowance(balance: Balance, caps: tuple[SpendCap, ...]) -> Nanos:
@@ -193,7 +208,7 @@ def _allowance(balance: Balance, caps: tuple[SpendCap, ...]) -> Nanos:
         within = cap.free_nanos()
         if within is not None and within < free:
             free = within
-    return max(0, free if balance.holds == 0 else free // 2)
+    return max(0, free if balance.running == 0 else free // 2)
 
 
 def _is_beyond(cap: SpendCap, more: Nanos) -> bool:
@@ -210,17 +225,18 @@ def _refusal(
             left = usd_text(max(0, cap.limit_nanos - cap.spent_nanos))
             return InsufficientCredit(
                 f"This request needs at least ${usd_text(needed)}, but the {cap.period} spend "
-                f"limit of ${usd_text(cap.limit_nanos)} has ${left} left. Raise the limit or "
-                f"wait until it resets.",
+                f"limit of ${usd_text(cap.limit_nanos)} has ${left} left. Raise the limit"
+                f"{'' if cap.period is Period.TOTAL else ' or wait until it resets'}.",
                 code="spend_limit_reached",
             )
     if needed <= balance.balance_nanos:
         return RateLimited(
-            f"Your balance of ${usd_text(balance.balance_nanos)} is held by {balance.holds} "
-            f"running request(s); this one needs at least ${usd_text(needed)}. It can start "
+            f"${usd_text(balance.held_nanos)} of your balance of "
+            f"${usd_text(balance.balance_nanos)} is held by {balance.holds} request(s) that have "
+            f"not been charged yet; this one needs at least ${usd_text(needed)}. It can start "
             f"when they finish.",
             code="balance_held",
-            retry_after_ms=1_000,
+            retry_after_ms=1_000 if balance.running else _PENDING_RETRY_MS,
         )
     return InsufficientCredit(
         f"This request needs at least ${usd_text(needed)}, but your balance is "
