@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import ClassVar
 from urllib.parse import urlsplit
 
 from reseller.units import (
@@ -57,8 +56,8 @@ def found(value: object) -> str:
 class Kind:
     """One kind of value. Subclasses raise BadValue from `read` and `from_text`."""
 
-    is_secret: ClassVar[bool] = False
-    is_list: ClassVar[bool] = False
+    is_secret = False
+    is_list = False
 
     def read(self, value: object) -> object:
         """The value to keep, from what TOML or a caller holds."""
@@ -370,7 +369,7 @@ class Listing(Kind):
 
     def __init__(self, item: Kind) -> None:
         self.item = item
-        self.is_secret = item.is_secret  # type: ignore[misc]
+        self.is_secret = item.is_secret
 
     def read(self, value: object) -> tuple[object, ...]:
         if not isinstance(value, list | tuple):

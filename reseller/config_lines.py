@@ -31,9 +31,12 @@ def read_toml(text: str) -> dict[str, object]:
         # Something was opened and never closed: where it began says more than the last line.
         start = max(line for line, _ in _pieces(text))
         what = message.removesuffix(_AT_END)
-        raise BadSyntax(start, f"{what}; what begins here does not end") from None
-    except (ValueError, RecursionError):
-        raise BadSyntax(1, "a number too long or lists too deep to be a configuration") from None
+        raise BadSyntax(start, f"what begins here does not end ({what})") from None
+    except ValueError as bad:
+        # A number of more digits than Python reads.
+        raise BadSyntax(max(line for line, _ in _pieces(text)), str(bad)) from None
+    except RecursionError:
+        raise BadSyntax(1, "lists too deep to be a configuration") from None
 
 
 def key_lines(text: str) -> dict[Path, int]:

@@ -53,7 +53,7 @@ class Server:
     engine: str = _key(
         "hypercorn",
         Choice("hypercorn", "granian"),
-        "HTTP server: hypercorn or (faster) granian.",
+        "HTTP server: hypercorn, or granian (faster).",
     )
     early_open_s: float = _key(
         10.0, Duration(0, 600), "A silent stream is opened after this many seconds; 0 = never."
@@ -62,7 +62,9 @@ class Server:
     bodies_in_flight_mb: int = _key(
         64, Whole(1, 65_536), "All request bodies being read at one time, in megabytes."
     )
-    body_timeout_s: float = _key(30.0, Duration(0.1, 3_600), "A request body must arrive within.")
+    body_timeout_s: float = _key(
+        30.0, Duration(0.1, 3_600), "Longest wait for a whole request body."
+    )
     body_min_bytes_per_s: int = _key(
         1_024, Whole(0, 10**9), "Slower request bodies are refused; 0 = any pace."
     )
@@ -100,10 +102,14 @@ class Tls:
 class Data:
     """The data folder."""
 
-    dir: Path = _key(Path("data"), FilePath(may_be_empty=False), "Folder of database and secrets.")
-    ballast_mb: int = _key(8, Whole(0, 4_096), "Kept free for settlements when the disk is full.")
+    dir: Path = _key(
+        Path("data"), FilePath(may_be_empty=False), "Folder of the database and generated secrets."
+    )
+    ballast_mb: int = _key(
+        8, Whole(0, 4_096), "Megabytes freed for settlements once the disk is full."
+    )
     keep_requests_days: int = _key(
-        90, Whole(0, 36_500), "Request rows are pruned after; the ledger is kept. 0 = never."
+        90, Whole(0, 36_500), "Days until request rows are pruned, the ledger never is; 0 = never."
     )
 
 
@@ -116,7 +122,7 @@ class Upstream:
     )
     api_key: str = _key("", Secret(), "The upstream's API key; without one the sandbox runs.")
     management_key: str = _key("", Secret(), "Its management key, for matching the books.")
-    connect_timeout_s: float = _key(10.0, Duration(0.1, 600), "Time to connect.")
+    connect_timeout_s: float = _key(10.0, Duration(0.1, 600), "Longest wait for a connection.")
     read_timeout_s: float = _key(600.0, Duration(0.1, 7_200), "Longest silence of an answer.")
     max_connections: int = _key(0, Whole(0, 10**6), "Connections to it at one time; 0 = no limit.")
     app_url: str = _key("", Url(), "Sent as HTTP-Referer: your site in the upstream's statistics.")
@@ -135,7 +141,7 @@ class Pending:
     """Requests whose cost was not seen."""
 
     first_poll_s: float = _key(
-        1.0, Duration(0.01, 3_600), "First question for the cost after; then doubled each time."
+        1.0, Duration(0.01, 3_600), "Wait before the first question for a cost; doubled each time."
     )
     give_up_hours: float = _key(
         24.0, Duration(0.001, 720), "Settled by estimate when no answer came for this long."
@@ -167,7 +173,7 @@ class Email:
     smtp_user: str = _key("", Text(), "User name; needs email.smtp_password.")
     smtp_password: str = _key("", Secret(), "Password; needs email.smtp_user.")
     from_address: str = _key("", EmailAddress(), "Sender, e.g. shop@example.com.")
-    timeout_s: float = _key(10.0, Duration(0.1, 600), "Time for sending one message.")
+    timeout_s: float = _key(10.0, Duration(0.1, 600), "Longest wait for sending one message.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,14 +187,16 @@ class Auth:
 class Signup:
     """Who may become a customer."""
 
-    mode: str = _key("open", Choice("open", "invite", "closed"), "Who may sign up.")
+    mode: str = _key(
+        "open", Choice("open", "invite", "closed"), "Who may sign up: open, invite or closed."
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Pricing:
     """The rule for every model without one of its own."""
 
-    markup_bps: int = _key(2_000, Percent(), "On top of the upstream's cost.", "markup")
+    markup_bps: int = _key(2_000, Percent(), "On top of what the upstream bills.", "markup")
     fixed_nanos: int = _key(0, Money(), "Added to the charge of each request, USD.", "fixed_usd")
     minimum_nanos: int = _key(0, Money(), "Least charge of a request, USD.", "minimum_usd")
     show_free: bool = _key(False, Flag(), "Offer the upstream's `:free` models.")
@@ -221,7 +229,7 @@ class Holds:
     file_flat_nanos: int | None = _key(
         None,
         Money(may_be_empty=True),
-        'USD for a file given by URL; "" = refused.',
+        "USD for a file given by URL; empty = no such files.",
         "file_flat_usd",
     )
 
@@ -266,7 +274,7 @@ class Backup:
     """Copies of the database."""
 
     dir: Path | None = _key(None, FilePath(), "Folder; empty = `backups` in data.dir.")
-    every_hours: float = _key(24.0, Duration(0, 8_760), "A backup is made every; 0 = never.")
+    every_hours: float = _key(24.0, Duration(0, 8_760), "Hours between two backups; 0 = none.")
     keep: int = _key(14, Whole(1, 10_000), "Backups kept; older ones are removed.")
 
 
@@ -282,9 +290,13 @@ class Metrics:
 class Log:
     """What is written to standard error."""
 
-    level: str = _key("info", Choice("debug", "info", "warning", "error"), "Least important line.")
+    level: str = _key(
+        "info", Choice("debug", "info", "warning", "error"), "debug, info, warning or error."
+    )
     format: str = _key(
-        "auto", Choice("auto", "text", "json"), "auto = text on a terminal, JSON otherwise."
+        "auto",
+        Choice("auto", "text", "json"),
+        "text, json, or auto: text on a terminal, else JSON.",
     )
 
 
@@ -302,7 +314,7 @@ class Sandbox:
     """Trying everything out without an upstream account."""
 
     enabled: bool = _key(False, Flag(), "Run in the sandbox although an upstream key is set.")
-    latency_ms: int = _key(200, Whole(0, 600_000), "The simulated upstream answers after.")
+    latency_ms: int = _key(200, Whole(0, 600_000), "The simulated upstream thinks this long.")
     pace_ms: int = _key(20, Whole(0, 60_000), "Time between two pieces of a simulated stream.")
     credit_nanos: int = _key(
         10**12, Money(), "USD on the simulated upstream account.", "credit_usd"
