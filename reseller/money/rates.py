@@ -186,8 +186,8 @@ def _picos(value: object, scale: int) -> int | None:
     try:
         amount = Decimal(str(value))
     except (InvalidOperation, ValueError):  # int() and str() refuse thousands of digits
-        raise BadAmount(f"{value!r:.40} is not a price") from None
+        raise BadAmount("a price that cannot be read") from None
     if not is_sane_amount(amount):
-        raise BadAmount(f"{value!r:.40} is not a price")
+        raise BadAmount(f"{amount!s:.40} is not a price")
     exact = _WIDE.multiply(amount, Decimal(PICOS_PER_USD * scale))
     return int(exact.to_integral_value(ROUND_CEILING))
