@@ -41,6 +41,9 @@ def found(value: object) -> str:
     match value:
         case bool():
             return f"found {str(value).lower()}"
+        case int() if abs(value) > 10**18:
+            # Python refuses to write out the longest of these.
+            return "found a number of very many digits"
         case int() | float() | Decimal():
             return f"found {value!s:.40}"
         case str():
@@ -226,10 +229,12 @@ class Url(Text):
         text = super().read(value)
         if not text:
             return text
+        if "@" in text:
+            raise BadValue(f"expected {self.wanted}, without user name or password")
         try:
             parts = urlsplit(text)
             is_address = parts.scheme in ("http", "https") and bool(parts.hostname)
-            is_plain = not (parts.query or parts.fragment or parts.username or " " in text)
+            is_plain = not (parts.query or parts.fragment or " " in text)
             _ = parts.port
         except ValueError:
             is_address = False

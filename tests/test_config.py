@@ -189,6 +189,9 @@ def test_no_secret_is_shown(write: Write) -> None:
     with pytest.raises(ConfigError) as caught:
         load(write("[upstream]\napi_key = 'sk-or-v1-hidden and more'\n"), {}, {})
     assert "hidden" not in str(caught.value)
+    with pytest.raises(ConfigError) as caught:
+        load(write("[server]\nbase_url = 'https://me:hidden@example.com'\n"), {}, {})
+    assert "hidden" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

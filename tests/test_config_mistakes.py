@@ -192,6 +192,8 @@ def test_a_wrong_value_is_named_although_another_wins(write: Write) -> None:
         ("server.base_url", '"https://ai.example.com:port"'),
         ("server.early_open_s", "nan"),
         ("server.max_connections", "true"),
+        ("server.max_connections", "0x" + "f" * 5_000),
+        ("pricing.fixed_usd", "0x" + "f" * 5_000),
         ("server.engine", '"apache"'),
         ("server.trusted_proxies", '"10.0.0.0/8"'),
         ("server.trusted_proxies", '["10.0.0.1/8"]'),
