@@ -1,0 +1,101 @@
+"""Reading a request body: bounded in size, in time, and over all requests together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias
+
+from reseller.config_schema import Server
+from reseller.errors import BadRequest, TimedOut, TooLarge, Unavailable
+
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+Scope: TypeAlias = MutableMapping[str, Any]
+
+_MEGABYTE = 1_048_576
+
+
+class ClientGone(Exception):
+    """The client closed its connection before its request was whole."""
+
+
+class BodyReader:
+    """Reads bodies and counts the bytes that are in memory over all requests."""
+
+    def __init__(self, server: Server) -> None:
+        self._limit = server.body_limit_mb * _MEGABYTE
+        self._all = server.bodies_in_flight_mb * _MEGABYTE
+        self._timeout_s = server.body_timeout_s
+        self._min_rate = server.body_min_bytes_per_s
+        self.in_flight_bytes = 0
+
+    async def read(self, receive: Receive, content_length: int | None) -> bytes:
+        """The whole body, its bytes counted until `release`.
+
+        It may take `body_timeout_s` and must then have kept the minimum rate. Raises TooLarge,
+        TimedOut, Unavailable (too many bodies at once), ClientGone.
+        """
+        if content_length is not None and content_length > self._limit:
+            raise self._too_large()
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self._timeout_s) as timeout:
+                started = asyncio.get_running_loop().time() + self._timeout_s
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientGone
+                    part = message.get("body", b"")
+                    if part:
+                        size += len(part)
+                        self._count(len(part))
+                        parts.append(part)
+                        if size > self._limit:
+                            raise self._too_large()
+                    if not message.get("more_body"):
+                        break
+                    timeout.reschedule(started + size / self._min_rate)
+        except TimeoutError:
+            self.release(size)
+            raise TimedOut(
+                f"The request body came too slowly: {size} bytes in {self._timeout_s:g} s or more. "
+                f"Send it at {self._min_rate} bytes a second or faster."
+            ) from None
+        except BaseException:
+            self.release(size)
+            raise
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def release(self, size: int) -> None:
+        """`size` bytes of a body are no longer needed."""
+        self.in_flight_bytes -= size
+        assert self.in_flight_bytes >= 0
+
+    def _count(self, size: int) -> None:
+        if self.in_flight_bytes + size > self._all:
+            # Counted all the same: `read` releases the whole of what it saw.
+            self.in_flight_bytes += size
+            raise Unavailable(
+                "Too many large requests are being received. Nothing was charged; try again.",
+                retry_after_ms=1_000,
+            )
+        self.in_flight_bytes += size
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(
+            f"The request body is larger than {self._limit // _MEGABYTE} MB. "
+            f"Send less, or smaller pictures."
+        )
+
+
+def content_length(headers: list[tuple[bytes, bytes]]) -> int | None:
+    """The declared length in bytes. Raises BadRequest if it is no number."""
+    for name, value in headers:
+        if name == b"content-length":
+            if not value.isdigit() or len(value) > 15:
+                raise BadRequest("The Content-Length header is not a number.")
+            return int(value)
+    return None
