@@ -192,6 +192,8 @@ create table usage_hour (
   primary key (account, start_at, api_key, model)
 ) strict, without rowid;
 
+create index usage_hour_by_start on usage_hour (start_at);
+
 create table usage_day (
   account integer not null,
   start_at integer not null,
@@ -210,6 +212,8 @@ create table usage_day (
   duration_ms integer not null,
   primary key (account, start_at, api_key, model)
 ) strict, without rowid;
+
+create index usage_day_by_start on usage_day (start_at);
 
 create table setting (
   name text primary key,
