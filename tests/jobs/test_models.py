@@ -13,7 +13,7 @@ import pytest
 from reseller import admission
 from reseller.clock import ShiftedClock
 from reseller.config import Config
-from reseller.core import Core, open_core
+from reseller.core import Core
 from reseller.errors import UpstreamFault
 from reseller.ids import Ids
 from reseller.sandbox.upstream import UpstreamSimulator
