@@ -18,10 +18,6 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HOUSE = {"cash": 1, "bonus": 2, "revenue": 3, "write_off": 4, "adjustment": 5}
 
 
-class Refused(Exception):
-    """The naive shop refuses a request; `args[0]` is the error code it expects."""
-
-
 def rounded_up(amount: Fraction, unit: Fraction) -> Fraction:
     """The smallest multiple of `unit` that is not below `amount`."""
     return math.ceil(amount / unit) * unit
@@ -140,15 +136,15 @@ class NaiveShop:
         ask: dict[str, Any],
         rule: dict[str, Any],
         keys: list[str],
-    ) -> dict[str, Any]:
-        """Hold the bound or what there is; Refused with the code of the refusal otherwise."""
+    ) -> dict[str, Any] | str:
+        """Hold the bound or what there is; otherwise the code of the refusal."""
         share = self.share(account, keys)
         bound = charge_for(cost_of(ask, ask["cap"]), rule)
         cap = ask["cap"]
         if bound > share:
             needed = charge_for(cost_of(ask, min(64, ask["cap"])), rule)
             if needed > share:
-                raise Refused(self._reason(account, keys, needed))
+                return self._reason(account, keys, needed)
             bound, cap = share, tokens_bought(ask, rule, share)
         hold = {"account": account, "held": bound, "cap": cap, "keys": keys, "state": "open"}
         self.holds[request] = hold
