@@ -72,7 +72,8 @@ def _response(
     reason = b'{"reason":"max_output_tokens"}' if finish == "length" else b"null"
     done = b"null" if status == "in_progress" else NOW_MARK
     return (
-        b'{"id":"%b","object":"response","created_at":%b,"completed_at":%b,"model":%b,"status":"%b",'
+        b'{"id":"%b","object":"response","created_at":%b,"completed_at":%b,"model":%b,'
+        b'"status":"%b",'
         b'"output":[%b],"error":%b,"incomplete_details":%b,"instructions":null,"metadata":null,'
         b'"temperature":1,"top_p":1,"presence_penalty":0,"frequency_penalty":0,"tools":[],'
         b'"tool_choice":"auto","parallel_tool_calls":true,"max_output_tokens":null,'
@@ -147,7 +148,7 @@ def responses_frames(model: str, tokens: int, chunk_tokens: int, finish: str, to
         text = b'data: {"type":"response.%b","sequence_number":%d,%b}\n\n'
         return text % (kind.encode(), next(numbers), rest)
 
-    start = _response(model, "in_progress", b"", b',"usage":null')
+    start = _response(model, "in_progress", b"", b"")
     place = b'"item_id":"%b","output_index":0' % _ITEM.encode()
     status = "incomplete" if finish == "length" else "completed"
     empty = _output(0, tool, "in_progress").replace(

@@ -14,6 +14,8 @@ _IMAGE_PARTS = frozenset({"image_url", "input_image", "image"})
 
 
 class Part(msgspec.Struct):
+    """One piece of a message's content; only text and the kind are looked at."""
+
     type: str = "text"
     text: str | None = None
 
@@ -22,11 +24,15 @@ Content: TypeAlias = str | list[Part] | None
 
 
 class Message(msgspec.Struct):
+    """A message of any interface; an entry without content weighs only its place."""
+
     role: str = ""
     content: Content = None
 
 
 class Function(msgspec.Struct):
+    """What the chat interface wraps a tool's name in."""
+
     name: str = ""
 
 
@@ -58,6 +64,8 @@ class _Common(msgspec.Struct, kw_only=True):
 
 
 class ChatBody(_Common, kw_only=True):
+    """Chat and completions."""
+
     messages: list[Message] | None = None
     prompt: str | list[Any] | None = None
     max_tokens: int | None = None
@@ -66,6 +74,8 @@ class ChatBody(_Common, kw_only=True):
 
 
 class ResponsesBody(_Common, kw_only=True):
+    """Responses; nothing is stored, so `store` is refused."""
+
     input: str | list[Message] | None = None
     instructions: str | None = None
     max_output_tokens: int | None = None
@@ -75,6 +85,8 @@ class ResponsesBody(_Common, kw_only=True):
 
 
 class MessagesBody(_Common, kw_only=True):
+    """Messages; `max_tokens` must be there."""
+
     system: Content = None
     messages: list[Message]
     max_tokens: int

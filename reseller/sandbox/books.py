@@ -49,10 +49,12 @@ class Billed:
 
     @property
     def prompt_tokens(self) -> int:
+        """Counted on the way in, with cached ones."""
         return self.counts.prompt
 
     @property
     def completion_tokens(self) -> int:
+        """Counted on the way out, with reasoning."""
         return self.counts.completion
 
     def row(self) -> dict[str, Any]:
@@ -222,5 +224,6 @@ def _record(billed: Billed) -> dict[str, Any]:
         "router": None,
         "service_tier": None,
         "data_region": "global",
+        "workspace_id": None,
         "response_cache_source_id": None,
     }

@@ -102,6 +102,7 @@ class Model:
 
     @property
     def canonical_slug(self) -> str:
+        """The dated name; the endpoints listing answers to it too."""
         return self.id.lstrip("~").partition(":")[0] + "-20260901"
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -28,7 +27,6 @@ _TOOL_TOKENS = 12
 _DEFAULT_CAP = 16_384
 _WEB_FEE = units("0.007")
 _TIERS = {"priority": "priority", "fast": "priority", "flex": "flex"}
-_SECONDS = re.compile(r"\d+")
 
 
 @dataclass(slots=True)
@@ -78,13 +76,17 @@ def choose_fault(state: State, asked: Asked, wishes: dict[str, str], body: bytes
     return fault
 
 
-def decide(state: State, asked: Asked, fault: Fault, wishes: dict[str, str]) -> Generation:
+def decide(
+    state: State, asked: Asked, fault: Fault, settings: Behaviour, wishes: dict[str, str]
+) -> Generation:
     """The generation this request gets. Raises Refusal."""
     if fault.status:
         raise Refusal(fault.status, *fault_refusal(asked.api, fault, asked.model))
-    settings = state.behaviour.steered(wishes)
     listed = _listed(state, asked)
     model = state.catalogue.concrete(listed)
+    if asked.prompt_tokens > model.context_length:
+        message = f"The prompt has {asked.prompt_tokens} tokens, more than the context"
+        raise refuse(asked.api, 400, "context_length_exceeded", message)
     if fault.other_model:
         model = state.catalogue.models[fault.other_model]
     hhmm = _hhmm(state.record_clock.now_ms())
@@ -170,7 +172,8 @@ def _offers(asked: Asked, model: Model, hhmm: int) -> Iterator[tuple[Endpoint, R
     percent = {"priority": 200, "flex": 50}.get(tier, 100) if not special else 100
     for endpoint in special or [e for e in model.endpoints if e.is_standard]:
         if _is_allowed(endpoint, asked.provider):
-            yield endpoint, endpoint.rates(asked.prompt_tokens, hhmm).scaled(percent)
+            rates = endpoint.rates(asked.prompt_tokens, hhmm)
+            yield endpoint, rates if percent == 100 else rates.scaled(percent)
 
 
 def _is_allowed(endpoint: Endpoint, preferences: Preferences | None) -> bool:

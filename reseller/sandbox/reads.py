@@ -86,7 +86,7 @@ def _find(catalogue: Catalogue, name: str) -> Model | None:
     model = catalogue.find(name)
     if model is None:
         model = next((m for m in catalogue.models.values() if m.canonical_slug == name), None)
-    return catalogue.concrete(model) if model else None
+    return catalogue.concrete(model) if model and model.id.startswith("~") else model
 
 
 def _listing(state: State, request: web.BaseRequest) -> bytes:

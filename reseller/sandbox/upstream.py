@@ -24,7 +24,7 @@ from reseller.sandbox.answers_other import (
     transcription_body,
 )
 from reseller.sandbox.asked import Asked, Unreadable, read_asked
-from reseller.sandbox.behaviour import directives, header_wishes
+from reseller.sandbox.behaviour import Behaviour, directives, header_wishes
 from reseller.sandbox.control import control
 from reseller.sandbox.delivery import Delivery, send_stream, send_whole
 from reseller.sandbox.dialects import DIALECTS
@@ -113,36 +113,41 @@ class UpstreamSimulator(State):
 
     async def _infer(self, request: web.BaseRequest, wire: Wire, api: str) -> web.StreamResponse:
         try:
-            asked, body = await self._asked(request, api)
-            self.remember(request, body)
             if not self.knows_key(request):
+                self.remember(request, b"")
                 body = error_body(api, 401, "authentication", "No valid key was given")
                 return await wire.answer(401, body)
+            asked, body = await self._asked(request, api)
             wishes = header_wishes(request.raw_headers)
             if "[[" in asked.last_text:
                 wishes = directives(asked.last_text) | wishes
             fault = choose_fault(self, asked, wishes, body)
             if fault.status and fault.hold_at and not await self.gate.hold("start", wire):
                 return wire.close()
-            generation = decide(self, asked, fault, wishes)
+            settings = self._settings(asked.model, wishes)
+            generation = decide(self, asked, fault, settings, wishes)
         except Unreadable as error:
             body = error_body(api, 400, "invalid_request", str(error))
             return await wire.answer(400, body)
         except Refusal as refusal:
             return await wire.answer(refusal.status, refusal.body, extra=refusal.extra)
-        settings = self.behaviour.steered(wishes) if wishes else self.behaviour
-        slowness = self.catalogue.models.get(asked.model)
-        if slowness is not None and slowness.first_token_ms and not settings.first_token_ms:
-            settings = settings.steered({"first": str(slowness.first_token_ms)})
         delivery = Delivery(self, wire, generation, settings)
         if asked.is_stream and api in DIALECTS:
             return await send_stream(delivery)
         return await send_whole(delivery, *_whole(generation, asked))
 
+    def _settings(self, name: str, wishes: dict[str, str]) -> Behaviour:
+        """The defaults with what the model and the request itself want otherwise."""
+        model = self.catalogue.models.get(name)
+        if model is not None and model.first_token_ms:
+            wishes = {"first": str(model.first_token_ms)} | wishes
+        return self.behaviour.steered(wishes) if wishes else self.behaviour
+
     async def _asked(self, request: web.BaseRequest, api: str) -> tuple[Asked, bytes]:
         if api == "transcriptions" and request.content_type == "multipart/form-data":
-            return await _multipart(request)
+            return await _multipart(request, self)
         body = await request.read()
+        self.remember(request, body)
         return read_asked(api, body), body
 
 
@@ -164,9 +169,10 @@ def _whole(generation: Generation, asked: Asked) -> tuple[bytes, str]:
     return body, "application/json"
 
 
-async def _multipart(request: web.BaseRequest) -> tuple[Asked, bytes]:
+async def _multipart(request: web.BaseRequest, state: State) -> tuple[Asked, bytes]:
     """A transcription sent as a form, as if it had come as JSON."""
     form = await request.post()
+    state.remember(request, b"(a form)")
     upload = form.get("file")
     if not isinstance(upload, web.FileField):
         raise Unreadable("The part file is missing")
