@@ -12,6 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import TypeAlias
 
 from reseller import admission
@@ -52,6 +53,8 @@ class Account:
     is_frozen: bool = False
     # Monotonic times at which a client left before any generation id was known.
     departures: deque[float] = field(default_factory=deque)
+    # What the upstream is told instead of a name; made at the first request.
+    end_user: str = ""
 
 
 @dataclass(slots=True)
@@ -69,6 +72,10 @@ class ApiKey:
     is_disabled: bool = False
     models: tuple[str, ...] = ()
     networks: tuple[Network, ...] = ()
+
+    def allows(self, model_id: str) -> bool:
+        """Whether the key's allow-list names this model (canonical id)."""
+        return not self.models or any(fnmatchcase(model_id, p) for p in self.models)
 
     def check(self, now_ms: int, address: str | None) -> None:
         """Raise unless the key may be used now and from this address."""

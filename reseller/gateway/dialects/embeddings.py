@@ -35,10 +35,13 @@ class Embeddings(OpenAIDialect):
             raise BadRequest(
                 "The field 'input' is missing or empty.", code="missing_field", param="input"
             )
-        if isinstance(found, list) and len(found) > MAX_INPUTS:
-            if not all(isinstance(item, int) for item in found):
-                raise BadRequest(f"{len(found)} inputs are more than {MAX_INPUTS}.", param="input")
+        if len(found) > MAX_INPUTS and not isinstance(found, str) and not _is_tokens(found):
+            raise BadRequest(f"{len(found)} inputs are more than {MAX_INPUTS}.", param="input")
         prompt.add_text(bytes(handled["input"]))
         passed["input"] = handled["input"]
         take_texts(handled, passed, "session_id")
         return 1
+
+
+def _is_tokens(found: list[str | int | list[int]]) -> bool:
+    return all(isinstance(item, int) for item in found)

@@ -37,9 +37,8 @@ COMMON: dict[str, Field] = {
     "callback_url": refuse(_STATE),
 }
 
-SAMPLING: dict[str, Field] = {
-    name: PASS
-    for name in (
+SAMPLING: dict[str, Field] = dict.fromkeys(
+    (
         "temperature",
         "top_p",
         "top_k",
@@ -52,8 +51,9 @@ SAMPLING: dict[str, Field] = {
         "stop",
         "logit_bias",
         "logprobs",
-    )
-}
+    ),
+    PASS,
+)
 
 OUTPUT: dict[str, Field] = {
     "stream": HANDLED,

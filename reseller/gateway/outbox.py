@@ -1,0 +1,68 @@
+"""The bounded queue between a request's own task and the connection that reads it."""
+
+from __future__ import annotations
+
+import asyncio
+
+OUTBOX_BYTES = 65_536
+
+
+class Outbox:
+    """Bytes on their way to the client: at most about 64 KB wait, then the writer does."""
+
+    __slots__ = ("_is_abandoned", "_is_closed", "_items", "_loop", "_reader", "_room", "_size")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._items: list[bytes] = []
+        self._size = 0
+        self._is_closed = False
+        self._is_abandoned = False
+        self._reader: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+
+    async def put(self, data: bytes) -> None:
+        """Queue bytes; returns when there is room for more. After `abandon` they are dropped."""
+        self.put_now(data)
+        while self._size > OUTBOX_BYTES and not (self._is_abandoned or self._is_closed):
+            self._room = self._loop.create_future()
+            await self._room
+
+    def put_now(self, data: bytes) -> None:
+        """Queue bytes without waiting for room."""
+        if self._is_abandoned or self._is_closed:
+            return
+        self._items.append(data)
+        self._size += len(data)
+        _resolve(self._reader)
+
+    def close(self) -> None:
+        """No more bytes will come."""
+        self._is_closed = True
+        _resolve(self._reader)
+        _resolve(self._room)
+
+    def abandon(self) -> None:
+        """Nobody reads any more: drop what waits, let the writer run free."""
+        self._is_abandoned = True
+        self._items.clear()
+        self._size = 0
+        _resolve(self._reader)
+        _resolve(self._room)
+
+    async def take(self) -> bytes | None:
+        """Everything that waits, as one piece; None at the end. One reader at a time."""
+        while not self._items:
+            if self._is_closed or self._is_abandoned:
+                return None
+            self._reader = self._loop.create_future()
+            await self._reader
+        items, self._items = self._items, []
+        self._size = 0
+        _resolve(self._room)
+        return items[0] if len(items) == 1 else b"".join(items)
+
+
+def _resolve(future: asyncio.Future[None] | None) -> None:
+    if future is not None and not future.done():
+        future.set_result(None)

@@ -1,0 +1,87 @@
+"""A request, from its key to its settlement: read this first.
+
+ 1. identify   digest the key, look it up in memory                                (401)
+ 2. parse      bounded body, model, stream flag                               (400, 413)
+ 3. route      price book and the key's allow-list                            (403, 404)
+ 4. admit      rate limits                                                         (429)
+ 5. quote      then reserve a hold for the most it may cost                        (402)
+ 6. the hold's row is on disk                                        `Call._write_hold`
+ 7. open       call the upstream; its generation id is on disk before a byte leaves (502)
+ 8. relay      rewrite each frame, count it
+ 9. usage      from the upstream; none seen: the hold is parked
+10. charge     the only place that rounds                               `pricing.charge`
+11. settle     capture, release or park the hold exactly once; post the rows
+
+Steps 3 to 5 are `Engine.admit`: memory only, no await. From step 6 on a task of the server owns
+the request (`call.Call.run`); the connection only reads its bounded queue (`relay`).
+"""
+
+from __future__ import annotations
+
+from reseller.errors import Unauthenticated
+from reseller.gateway.address import client_address
+from reseller.gateway.ask import decode_body
+from reseller.gateway.body import Receive, Scope, Send, content_length
+from reseller.gateway.dialects.openai import OpenAIDialect
+from reseller.gateway.engine import Engine
+from reseller.gateway.relay import Headers, relay
+from reseller.limits import rate_headers
+from reseller.live import ApiKey
+
+
+async def serve(
+    engine: Engine,
+    dialect: OpenAIDialect,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    headers: Headers,
+    request_id: str,
+) -> None:
+    """Serve one paid request. Raises ResellerError before anything was sent, ClientGone."""
+    key = identify(engine, scope)
+    body = await engine.bodies.read(receive, content_length(scope["headers"]))
+    size = len(body)
+    try:
+        ask = dialect.ask(decode_body(body), engine.core.config.holds)
+        del body
+        asked_tokens = ask.cap_tokens
+        call = engine.admit(key, dialect, ask, request_id)
+    except BaseException:
+        engine.bodies.release(size)
+        raise
+    call.body_bytes = size
+    engine.start(call)
+    headers += rate_headers(key.account.limiter)
+    cap = call.sending.cap_tokens
+    if dialect.has_output and (asked_tokens is None or cap < asked_tokens):
+        headers.append((b"x-reseller-max-tokens", b"%d" % cap))
+    await relay(call, headers, receive, send, engine.early_open_s, engine.send_timeout_s)
+
+
+def identify(engine: Engine, scope: Scope) -> ApiKey:
+    """The key of a request, checked. Raises Unauthenticated, Forbidden."""
+    presented = presented_key(scope)
+    if presented is None:
+        raise Unauthenticated(
+            "No API key provided. Send it as 'Authorization: Bearer sk-rs-…'; make one in the "
+            "dashboard under API keys.",
+            code="missing_api_key",
+        )
+    key = engine.live.find_key(presented)
+    key.check(engine.clock.now_ms(), client_address(scope, engine.trusted_proxies))
+    return key
+
+
+def presented_key(scope: Scope) -> str | None:
+    """The key as sent: bearer first, then `x-api-key`; None where there is neither."""
+    found = None
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            kind, _, rest = value.partition(b" ")
+            if kind.lower() == b"bearer" and rest.strip():
+                return str(rest.strip(), "latin-1")
+            found = found or str(value.strip(), "latin-1") or None
+        elif name == b"x-api-key" and value.strip():
+            found = str(value.strip(), "latin-1")
+    return found
