@@ -64,6 +64,7 @@ def test_a_price_of_22_decimals_is_rounded_up_only(price: object) -> None:
         ("1e-6", 10**12),
         ("0", 0),
         ("100000", 10**23),
+        ("99999.000000000000000001", 99_999 * 10**18 + 1),
     ],
 )
 def test_prices_may_be_text_or_numbers(value: object, rate: int) -> None:

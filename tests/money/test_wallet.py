@@ -142,6 +142,29 @@ def test_what_the_whole_balance_cannot_buy_is_402() -> None:
     assert refusal.value.code == "insufficient_credits"
 
 
+@pytest.mark.parametrize(
+    ("balance", "cap_nanos", "tokens", "code"),
+    [
+        (64, None, 500, "balance_held"),
+        (63, None, 500, "insufficient_credits"),
+        (10, None, 10, "balance_held"),
+        (9, None, 10, "insufficient_credits"),
+        (1000, 64, 500, "balance_held"),
+        (1000, 63, 500, "spend_limit_reached"),
+    ],
+)
+def test_402_or_429_to_the_nano(
+    balance: int, cap_nanos: int | None, tokens: int, code: str
+) -> None:
+    """429 as long as the whole balance and the whole cap would do, 402 one nano below."""
+    wallet = wallet_with(balance)
+    caps = (SpendCap(Period.DAILY, cap_nanos),)
+    wallet.reserve("r1", ME, ask(1), caps=caps)
+    with pytest.raises((InsufficientCredit, RateLimited)) as refusal:
+        wallet.reserve("r2", ME, ask(tokens), caps=caps)
+    assert refusal.value.code == code
+
+
 def test_a_refusal_leaves_no_trace() -> None:
     """Neither balance nor caps change when a request is refused."""
     wallet = wallet_with(100)
