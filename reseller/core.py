@@ -50,6 +50,8 @@ class Core:
     journal: Journal
     reader: Reader
     secret: bytes
+    # Set by a server once the holds on disk are in its wallet; a command does not need them.
+    is_serving: bool = False
 
 
 @contextlib.asynccontextmanager

@@ -8,6 +8,7 @@ from typing import Any
 
 from reseller import admission
 from reseller.catalogue import Catalogue, Model, model_from_entry
+from reseller.config import Config
 from reseller.db.connect import Reader
 from reseller.db.sql import statement
 from reseller.limits import Limiter, Limits
@@ -22,6 +23,7 @@ _LIST_MODELS = statement("list_models")
 _LIST_SETTINGS = statement("list_settings")
 _LIST_LEVELS = statement("list_bucket_levels")
 _NEWEST_TIME = statement("newest_time")
+DEFAULT_KEYS = ("pricing.markup", "pricing.fixed_usd", "pricing.minimum_usd")
 
 
 async def load(live: Live, reader: Reader) -> None:
@@ -42,8 +44,16 @@ async def load(live: Live, reader: Reader) -> None:
 
 
 async def load_rules(live: Live, reader: Reader) -> None:
-    """Read the price rules again."""
-    live.replace_rules([rule_from_row(row) for row in await reader.rows(_LIST_RULES)])
+    """Read the price rules again. A default in the configuration beats a stored one."""
+    rules = [rule_from_row(row) for row in await reader.rows(_LIST_RULES)]
+    if locking_key(live.config) is not None:
+        rules = [rule for rule in rules if rule.pattern != "*" or rule.account is not None]
+    live.replace_rules(rules)
+
+
+def locking_key(config: Config) -> str | None:
+    """The configuration key that sets the price of `*` for everyone, if one does."""
+    return next((key for key in DEFAULT_KEYS if config.is_locked(key)), None)
 
 
 async def load_catalogue(live: Live, reader: Reader) -> None:

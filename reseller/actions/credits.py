@@ -82,7 +82,7 @@ async def refund_charge(
     amount = paid if usd is None else inputs.usd(usd)
     if amount > paid:
         raise Unprocessable(
-            f"Usd: {request_id} was charged ${usd_text(paid)}; more cannot be given back.",
+            f"usd: {request_id} was charged ${usd_text(paid)}; more cannot be given back.",
             param="usd",
         )
     wanted = ledger.refund_charge(

@@ -9,6 +9,7 @@ from reseller.actions import inputs
 from reseller.actions.change import CONSOLE, Answer, change, customer_row, whole
 from reseller.core import Core
 from reseller.db import customers as rows
+from reseller.db import ledger
 from reseller.errors import Conflict
 from reseller.loading import account_from_row
 from reseller.units import usd_text
@@ -134,6 +135,28 @@ async def unsuspend_customer(core: Core, *, email: str, actor: str = CONSOLE) ->
     )
     core.live.accounts[account].is_suspended = False
     return {"email": row["email"], "suspended": False, "changed": is_new}
+
+
+@whole
+async def unfreeze_customer(core: Core, *, email: str, actor: str = CONSOLE) -> Answer:
+    """Lift the freeze a mismatch left, once the account's books are right again."""
+    row = await customer_row(core, email)
+    account = row["account"]
+
+    def write(db: sqlite3.Connection) -> bool:
+        stored, moved = ledger.explain_balance(db, account)
+        posted = core.journal.posted[account]
+        if not stored == moved == posted:
+            raise Conflict(
+                f"The books of {row['email']} do not agree: {usd_text(stored)} USD stored, "
+                f"{usd_text(moved)} by transfers, {usd_text(posted)} believed. See ledger verify.",
+                code="books_mismatch",
+            )
+        return rows.unfreeze_account(db, account)
+
+    is_new = await change(core, actor, "customer.unfreeze", row["customer_id"], "", write)
+    core.live.accounts[account].is_frozen = False
+    return {"email": row["email"], "frozen": False, "changed": is_new}
 
 
 def _summary(row: sqlite3.Row, held_nanos: int) -> dict[str, Any]:

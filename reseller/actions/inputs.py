@@ -17,7 +17,7 @@ def email_address(text: str) -> str:
     """A bare e-mail address."""
     bare = text.strip()
     if len(bare) > 254 or not bare.isprintable() or not _EMAIL.fullmatch(bare):
-        raise _refused("email", f"{text!r:.80} is not an e-mail address")
+        raise _refused("email", f"email: {text!r:.80} is not an e-mail address")
     return bare
 
 
@@ -25,9 +25,9 @@ def line(text: str, what: str, *, most: int = 100, may_be_empty: bool = False) -
     """One line of printable text."""
     bare = text.strip()
     if not bare and not may_be_empty:
-        raise _refused(what, f"the {what} is empty")
+        raise _refused(what, f"{what}: is empty")
     if len(bare) > most or not bare.isprintable():
-        raise _refused(what, f"the {what} must be one line of at most {most} printable characters")
+        raise _refused(what, f"{what}: must be one line of at most {most} printable characters")
     return bare
 
 
@@ -97,4 +97,4 @@ def optional_usd(nanos: Nanos | None) -> str | None:
 
 
 def _refused(param: str, message: str) -> Unprocessable:
-    return Unprocessable(message[:1].upper() + message[1:] + ".", param=param)
+    return Unprocessable(f"{message}.", param=param)

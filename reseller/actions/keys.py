@@ -242,7 +242,7 @@ def _period(text: str) -> Period:
         return Period(text)
     except ValueError:
         raise Unprocessable(
-            f"Period: {text!r:.40} is not one of {', '.join(Period)}.", param="period"
+            f"period: {text!r:.40} is not one of {', '.join(Period)}.", param="period"
         ) from None
 
 
@@ -253,7 +253,7 @@ def _models(patterns: Sequence[str]) -> str | None:
     for pattern in patterns:
         if not pattern.isprintable() or not 0 < len(pattern) <= 200 or set(pattern) & set(", "):
             raise Unprocessable(
-                f"Models: {pattern!r:.80} is not a model or pattern such as openai/*.",
+                f"models: {pattern!r:.80} is not a model or pattern such as openai/*.",
                 param="models",
             )
     return ",".join(patterns) or None
@@ -269,7 +269,7 @@ def _addresses(networks: Sequence[str]) -> str | None:
             parsed += parse_networks(network.strip() or "-")
         except ValueError:
             raise Unprocessable(
-                f"Addresses: {network!r:.60} is not an address or network such as 10.0.0.0/8.",
+                f"addresses: {network!r:.60} is not an address or network such as 10.0.0.0/8.",
                 param="addresses",
             ) from None
     return ",".join(map(str, parsed)) or None

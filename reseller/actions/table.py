@@ -4,12 +4,26 @@ command line, so that a command means the same whether the server runs or not.""
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
 
-from reseller.actions import credits, customers, keys
+from reseller import __version__
+from reseller.actions import (
+    allowances,
+    credits,
+    customers,
+    gate,
+    keys,
+    ledger,
+    operators,
+    prices,
+    stats,
+    terms,
+    usage,
+)
 from reseller.actions.change import Answer
 from reseller.core import Core
 from reseller.errors import NotFound, Unprocessable
@@ -44,8 +58,8 @@ ACTIONS: dict[str, Action] = {}
 
 
 def register(name: str, run: Run) -> None:
-    """Add an action: `run(core, **arguments)` answers what JSON can hold."""
-    assert name not in ACTIONS, name
+    """Add an action, or put another in its place: `run(core, **arguments)` answers what JSON
+    can hold, and takes its arguments by keyword, with types."""
     ACTIONS[name] = Action(name, run)
 
 
@@ -69,12 +83,18 @@ def _shape(name: str, run: Run) -> type[msgspec.Struct]:
     return msgspec.defstruct(name, fields, kw_only=True, forbid_unknown_fields=True)
 
 
+async def ping(core: Core) -> Answer:
+    """Who answers."""
+    return {"version": __version__, "pid": os.getpid(), "mode": core.config.mode}
+
+
 _TABLE: dict[str, Run] = {
     "customer.create": customers.create_customer,
     "customer.show": customers.show_customer,
     "customer.list": customers.list_customers,
     "customer.suspend": customers.suspend_customer,
     "customer.unsuspend": customers.unsuspend_customer,
+    "customer.unfreeze": customers.unfreeze_customer,
     "key.create": keys.create_key,
     "key.list": keys.list_keys,
     "key.revoke": keys.revoke_key,
@@ -85,6 +105,22 @@ _TABLE: dict[str, Run] = {
     "credit.debit": credits.debit_credit,
     "credit.refund": credits.refund_charge,
     "credit.list": credits.list_transfers,
+    "limits.show": allowances.show_limits,
+    "limits.set": allowances.set_limits,
+    "pricing.list": prices.list_prices,
+    "pricing.set": prices.set_price,
+    "pricing.remove": prices.remove_price,
+    "usage.list": usage.list_usage,
+    "ledger.verify": ledger.verify_ledger,
+    "stats.show": stats.show_stats,
+    "admission.show": gate.show_admission,
+    "admission.off": gate.close_admission,
+    "admission.on": gate.open_admission,
+    "terms.show": terms.show_terms,
+    "terms.accept": terms.accept_terms,
+    "admin.create": operators.create_operator,
+    "admin.reset_password": operators.reset_password,
+    "ping": ping,
 }
 for _name, _run in _TABLE.items():
     register(_name, _run)

@@ -73,9 +73,16 @@ def check(transfer: Transfer) -> Transfer:
     assert transfer.debit != transfer.credit, transfer
     assert transfer.ref, transfer
     assert transfer.at >= 0, transfer
-    sides = (_side(transfer.debit), _side(transfer.credit))
-    assert sides in _SIDES[transfer.kind], (transfer.kind, sides)
+    assert may_join(transfer.kind, transfer.debit, transfer.credit), transfer
     return transfer
+
+
+def may_join(kind: TransferKind, debit: int, credit: int) -> bool:
+    """Whether a transfer of this kind may lead from one account to the other.
+
+    Raises ValueError for a number that no account may have.
+    """
+    return (_side(debit), _side(credit)) in _SIDES[kind]
 
 
 def _side(account: int) -> House | None:
