@@ -53,6 +53,8 @@ class Preferences(msgspec.Struct):
 
 
 class _Common(msgspec.Struct, kw_only=True):
+    """What every interface may carry."""
+
     model: str | None = None
     models: list[str] | None = None
     stream: bool | None = None

@@ -52,82 +52,84 @@ class Fault:
 ORDINARY = Fault()
 
 
-def _refusals() -> Iterable[Fault]:
-    def refusal(name: str, status: int, error_type: str, message: str, **more: Any) -> Fault:
-        about = f"refused with {status}: {message}"
-        return Fault(name, about, status=status, error_type=error_type, message=message, **more)
+def _refusal(name: str, status: int, error_type: str, message: str, **more: Any) -> Fault:
+    about = f"refused with {status}: {message}"
+    return Fault(name, about, status=status, error_type=error_type, message=message, **more)
 
-    yield refusal("400", 400, "invalid_request", "A field of the request is not valid")
-    yield refusal(
+
+_REFUSALS = (
+    _refusal("400", 400, "invalid_request", "A field of the request is not valid"),
+    _refusal(
         "400-context", 400, "context_length_exceeded", "The prompt is longer than the context"
-    )
-    yield refusal("401", 401, "authentication", "This key is disabled or has expired")
-    yield refusal(
+    ),
+    _refusal("401", 401, "authentication", "This key is disabled or has expired"),
+    _refusal(
         "402-credits",
         402,
         "payment_required",
         "Out of credits: you requested up to 16384 tokens, but can only afford 231. "
         "Buy more at https://upstream.invalid/settings/credits or lower max_tokens",
         shows_user=True,
-    )
-    yield refusal(
+    ),
+    _refusal(
         "402-prompt",
         402,
         "payment_required",
         "Prompt tokens limit exceeded: 5104 > 731. Raise the limit of this key at "
         "https://upstream.invalid/settings/keys",
         shows_user=True,
-    )
-    yield refusal(
+    ),
+    _refusal(
         "403-moderation",
         403,
         "content_policy_violation",
         "The input was flagged by moderation",
         metadata='{"reasons":["violence"],"flagged_input":"a flagged sentence",'
         '"provider_name":"OpenAI","model_slug":"sandbox/large"}',
-    )
-    yield refusal(
+    ),
+    _refusal(
         "403-budget", 403, "permission_denied", "The workspace budget is spent", shows_user=True
-    )
-    yield refusal(
+    ),
+    _refusal(
         "404-constraint",
         404,
         "not_found",
         "No endpoint is within the given constraints",
         availability="constraint_filtered",
-    )
-    yield refusal(
+    ),
+    _refusal(
         "404-model", 404, "not_found", "No endpoint serves this model", availability="no_endpoints"
-    )
-    yield refusal("408", 408, "timeout", "The request timed out")
-    yield refusal("413", 413, "payload_too_large", "The request is too large")
-    yield refusal("422", 422, "unprocessable", "The request cannot be processed")
-    yield refusal("429", 429, "rate_limit_exceeded", "All providers are at capacity")
-    yield refusal(
+    ),
+    _refusal("408", 408, "timeout", "The request timed out"),
+    _refusal("413", 413, "payload_too_large", "The request is too large"),
+    _refusal("422", 422, "unprocessable", "The request cannot be processed"),
+    _refusal("429", 429, "rate_limit_exceeded", "All providers are at capacity"),
+    _refusal(
         "429-retry-after",
         429,
         "rate_limit_exceeded",
         "All providers are at capacity for a moment",
         retry_after=7,
         availability="capacity_exhausted",
-    )
-    yield refusal(
+    ),
+    _refusal(
         "429-limit", 429, "rate_limit_exceeded", "Rate limit of the account", limit_headers=True
-    )
-    yield refusal("500", 500, "server", "Internal fault")
-    yield refusal("502", 502, "provider_unavailable", "The provider answered badly")
-    yield refusal("503", 503, "provider_unavailable", "No provider is available")
-    yield refusal(
+    ),
+    _refusal("500", 500, "server", "Internal fault"),
+    _refusal("502", 502, "provider_unavailable", "The provider answered badly"),
+    _refusal("503", 503, "provider_unavailable", "No provider is available"),
+    _refusal(
         "503-retry-after",
         503,
         "provider_unavailable",
         "No provider is available for a moment",
         retry_after=3,
         availability="temporarily_unavailable",
-    )
-    yield refusal("504", 504, "timeout", "The provider took too long")
-    yield refusal("524", 524, "timeout", "The edge gave up waiting")
-    yield refusal("529", 529, "provider_overloaded", "The provider is overloaded")
+    ),
+    _refusal("504", 504, "timeout", "The provider took too long"),
+    _refusal("524", 524, "timeout", "The edge gave up waiting"),
+    _refusal("529", 529, "provider_overloaded", "The provider is overloaded"),
+)
 
 
 def _breaks() -> Iterable[Fault]:
@@ -228,8 +230,8 @@ def _reads() -> Iterable[Fault]:
 
 FAULTS: dict[str, Fault] = {
     fault.name: fault
-    for group in (_refusals, _breaks, _errors, _costs, _shapes, _reads)
-    for fault in group()
+    for group in (_REFUSALS, _breaks(), _errors(), _costs(), _shapes(), _reads())
+    for fault in group
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +62,7 @@ class Received:
 
     method: str
     path: str
-    headers: list[tuple[str, str]]
+    headers: Mapping[str, str]
     body: bytes
 
     def row(self) -> dict[str, Any]:
@@ -69,7 +70,7 @@ class Received:
         return {
             "method": self.method,
             "path": self.path,
-            "headers": [(str(name), value) for name, value in self.headers],
+            "headers": [(str(name), value) for name, value in self.headers.items()],
             "body": self.body.decode("utf-8", "replace"),
         }
 
@@ -100,9 +101,8 @@ class State:
     def remember(self, request: web.BaseRequest, body: bytes) -> None:
         """Keep the request for tests that look at what arrived."""
         if self.books.keeps:
-            headers = list(request.headers.items())
             kept = body[:_KEPT_BODY_BYTES]
-            self.received.append(Received(request.method, request.path_qs, headers, kept))
+            self.received.append(Received(request.method, request.raw_path, request.headers, kept))
 
     def knows_key(self, request: web.BaseRequest) -> bool:
         """Whether the request carries the account's key."""

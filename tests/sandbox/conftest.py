@@ -28,7 +28,7 @@ async def client(upstream: UpstreamSimulator) -> AsyncIterator[httpx.AsyncClient
     """Plain HTTP with the account's key, at the simulator's base URL."""
     headers = {"Authorization": f"Bearer {KEY}"}
     async with httpx.AsyncClient(
-        base_url=upstream.base_url, headers=headers, timeout=5, trust_env=False
+        base_url=upstream.base_url, headers=headers, timeout=5, trust_env=False, verify=False
     ) as opened:
         yield opened
 
@@ -37,6 +37,6 @@ async def client(upstream: UpstreamSimulator) -> AsyncIterator[httpx.AsyncClient
 async def sim(upstream: UpstreamSimulator) -> AsyncIterator[httpx.AsyncClient]:
     """Plain HTTP at the control routes."""
     async with httpx.AsyncClient(
-        base_url=upstream.control_url, timeout=5, trust_env=False
+        base_url=upstream.control_url, timeout=5, trust_env=False, verify=False
     ) as opened:
         yield opened
