@@ -13,13 +13,19 @@ from reseller.sandbox.behaviour import Behaviour
 from reseller.sandbox.dialects import DIALECTS, Dialect
 from reseller.sandbox.faults import ORDINARY
 from reseller.sandbox.inference import bill
-from reseller.sandbox.refusals import stream_error
+from reseller.sandbox.refusals import USER_ID, stream_error
 from reseller.sandbox.state import State
 from reseller.sandbox.wire import LAST_CHUNK, Wire, head, zipped
 
 COMMENT = b": OPENROUTER PROCESSING\n\n"
 _HTML = b"<!doctype html><title>Sandbox edge</title><p>Something went wrong."
-_HUGE = b"x" * 8_000_000
+_HUGE = 8_000_000
+# What a fault adds to the end of a JSON object.
+_ADDED = {
+    "huge": b'"sandbox_padding":"@"',
+    "metadata": b'"user_id":"%b","openrouter_metadata":{"region":"loopback","attempts":['
+    b'{"provider":"DeepInfra","cost":0.000086}]}' % USER_ID.encode(),
+}
 _STREAM = "text/event-stream"
 _HEAD = head(200, _STREAM, b"Cache-Control: no-cache\r\nX-Generation-Id: %b\r\n" % ID_MARK)
 _COMMENT_CHUNK = joined([COMMENT])
@@ -35,6 +41,11 @@ class CutOff(Exception):
     def __init__(self, *, by_reset: bool) -> None:
         super().__init__()
         self.by_reset = by_reset
+
+
+def _with_more(frame: bytes, kind: str) -> bytes:
+    more = _ADDED[kind].replace(b"@", b"x" * _HUGE)
+    return b"%b,%b}\n\n" % (frame[:-3], more)
 
 
 @dataclass(slots=True)
@@ -102,8 +113,8 @@ async def _send_disturbed(delivery: Delivery, body: bytes, content_type: str) ->
         content_type = "text/plain"
     elif fault.body == "gzip":
         body, extra = zipped(body), extra + b"Content-Encoding: gzip\r\n"
-    elif fault.body == "huge" and body.endswith(b"}"):
-        body = b'%b,"sandbox_padding":"%b"}' % (body[:-1], _HUGE)
+    elif fault.body in _ADDED and body.endswith(b"}"):
+        body = _with_more(body + b"\n\n", fault.body)[:-2]
     if fault.error_at == "first":
         body = b'{"error":{"code":502,"message":"The provider broke off"}}'
     if fault.body == "whitespace":
@@ -212,6 +223,8 @@ class _Stream:
         await self._delivery.point("usage")
         for _ in range(2 if self._fault.usage == "twice" else 1):
             for frame in self._dialect.end(self._generation):
+                if self._fault.body == "metadata":
+                    frame = _with_more(frame, "metadata")
                 await self._frame(frame, is_last=self._fault.omits_done)
         await self._delivery.point("done")
         await self._finish()
@@ -247,7 +260,7 @@ class _Stream:
             if place == middle and await self._disturb(frame):
                 return True
             if place == 0 and self._fault.body == "huge":
-                frame = b'%b,"sandbox_padding":"%b"}\n\n' % (frame[:-3], _HUGE)
+                frame = _with_more(frame, "huge")
             await self._frame(frame)
             self.made += tokens
         return False

@@ -206,6 +206,7 @@ def _shapes() -> Iterable[Fault]:
     yield Fault("no-id-anywhere", "neither header nor body id", ids="none")
     yield Fault("huge-frame", "one frame, or answer, of 8 MB", body="huge")
     yield Fault("leading-whitespace", "white space before the JSON", body="whitespace")
+    yield Fault("metadata", "operator's details in the answer", body="metadata")
     yield Fault("gzip", "compressed, asked or not", body="gzip")
     yield Fault("not-json", "HTML under status 200", body="html")
     yield Fault("wrong-content-type", "the right body as text/plain", body="text/plain")

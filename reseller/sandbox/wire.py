@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.typedefs import LooseHeaders
 
-_POLL_S = 0.02
+_LOOK_S = 0.1
 _LINGER_NONE = struct.pack("ii", 1, 0)
 _REASONS = {
     200: "OK",
@@ -104,9 +104,9 @@ class Wire:
 
     async def pause(self, seconds: float) -> bool:
         """Sleep, but not past the client's departure; False when it left."""
-        while seconds > _POLL_S * 10:
-            await asyncio.sleep(_POLL_S)
-            seconds -= _POLL_S
+        while seconds > 4 * _LOOK_S:
+            await asyncio.sleep(_LOOK_S)
+            seconds -= _LOOK_S
             if self.is_gone:
                 return False
         if seconds > 0:

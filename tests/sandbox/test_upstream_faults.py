@@ -53,6 +53,7 @@ TESTED_ALONE = {
     "no-id-anywhere",
     "huge-frame",
     "leading-whitespace",
+    "metadata",
     "gzip",
     "not-json",
     "wrong-content-type",
@@ -280,6 +281,13 @@ async def test_bodies_of_an_odd_kind(client: httpx.AsyncClient) -> None:
         async with client.stream("POST", "/chat/completions", json=asked) as packed:
             raw = b"".join([part async for part in packed.aiter_raw()])
         assert b'"usage"' in gzip.decompress(raw)
+
+
+async def test_an_answer_that_tells_the_operators_details(client: httpx.AsyncClient) -> None:
+    assert (await show(client, "metadata")).json()["user_id"].startswith("user_")
+    for api in PATHS:
+        events = parsed((await show(client, "metadata", stream=True, api=api)).text)
+        assert any("openrouter_metadata" in event for event in events)
 
 
 async def test_frames_of_an_odd_kind(client: httpx.AsyncClient) -> None:
