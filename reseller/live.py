@@ -115,6 +115,8 @@ class Live:
         self.prices = PriceBook((), self.default_rule())
         self.catalogue = Catalogue((), show_free=config.pricing.show_free)
         self._mismatches: deque[float] = deque()
+        # Called when an account is suspended: its streams end within a second.
+        self.on_suspend: Callable[[Account], None] = lambda _: None
         self.on_freeze: Callable[[int], None] = lambda _: None
         self.on_disk: Callable[[bool], None] = lambda _: None
 

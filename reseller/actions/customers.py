@@ -117,6 +117,8 @@ async def suspend_customer(
         lambda db: rows.suspend_account(db, account, now),
     )
     core.live.accounts[account].is_suspended = True
+    core.live.on_suspend(core.live.accounts[account])
+    core.live.on_suspend(core.live.accounts[account])
     return {"email": row["email"], "suspended": True, "changed": is_new}
 
 

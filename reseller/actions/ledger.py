@@ -20,23 +20,24 @@ ALARM = "books"
 _TRIGGERS = {"transfer_no_update", "transfer_no_delete"}
 _DAY_MS = 86_400_000
 _MARGIN_MS = 60_000
+_DETAIL_LENGTH = 400
 
 
 async def verify_ledger(core: Core) -> Answer:
     """Prove the books; stop admission where they are wrong, and lift that stop where not."""
-    proof = await prove_books(core)
+    proof = await verify(core)
     live = core.live
     if proof["ok"]:
         live.admission.open(admission.BOOKS)
         live.alarms.clear(ALARM)
     else:
-        wrong = "; ".join(f"{c['name']}: {c['detail']}" for c in proof["checks"] if not c["ok"])
-        live.admission.close(admission.BOOKS, wrong[:400])
-        live.alarms.tell(ALARM, wrong[:400])
+        wrong = "; ".join(proof["wrong"])[:_DETAIL_LENGTH]
+        live.admission.close(admission.BOOKS, wrong)
+        live.alarms.tell(ALARM, wrong)
     return proof
 
 
-async def prove_books(core: Core) -> Answer:
+async def verify(core: Core) -> Answer:
     """Every check with its outcome and the rows it names. Changes nothing.
 
     The disk is read in one snapshot, on a connection of its own: it may take a while.
@@ -59,6 +60,7 @@ async def prove_books(core: Core) -> Answer:
     checks += [_check(name, wrong, str) for name, wrong in (await compare_memory(core)).items()]
     return {
         "ok": all(check["ok"] for check in checks),
+        "wrong": [f"{check['name']}: {check['detail']}" for check in checks if not check["ok"]],
         "checks": checks,
         "accounts": sums["accounts"],
         "transfers": counts["transfers"],
