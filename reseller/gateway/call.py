@@ -55,6 +55,7 @@ class Call:
         "departed",
         "error",
         "head",
+        "is_lowered",
         "meter",
         "outbox",
         "response",
@@ -84,6 +85,8 @@ class Call:
         self.status = 200
         self.departed = False
         self.started = engine.clock.monotonic()
+        # Whether the output cap sent upstream is less than what was asked for.
+        self.is_lowered = False
         self.body_bytes = 0
         self.charged_nanos = 0
         self._rewriter: ChunkRewriter | None = None

@@ -116,7 +116,9 @@ class Engine:
             prompt_nanos=charge(quoted.prompt_picos, rule),
         )
         sending = self._sending(model, account, hold.cap_tokens, model.rates, ask)
-        return Call(self, dialect, ask, ticket, sending)
+        call = Call(self, dialect, ask, ticket, sending)
+        call.is_lowered = hold.cap_tokens < (ask.cap_tokens or cap)
+        return call
 
     def _route(self, key: ApiKey, dialect: OpenAIDialect, ask: Ask) -> tuple[Model, PriceRule]:
         model = self.live.catalogue.find(ask.model)

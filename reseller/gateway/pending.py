@@ -63,6 +63,7 @@ class PendingQueue:
         self._config = core.config.pending
         self.waiting: dict[str, Ticket] = {}
         self._due: list[tuple[float, str]] = []
+        self._asking: set[str] = set()
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop_task: asyncio.Task[None] | None = None
@@ -101,12 +102,12 @@ class PendingQueue:
         self.waiting[ticket.request_id] = ticket
         self._schedule(ticket)
 
-    def hurry(self) -> None:
-        """Ask for everything now (a job run by hand, a test)."""
-        now = self._core.clock.monotonic()
-        self._due = [(now, request_id) for request_id in self.waiting]
-        heapq.heapify(self._due)
-        self._wake.set()
+    async def settle_now(self) -> None:
+        """Ask for everything that waits, once, without waiting for its turn."""
+        waiting = list(self.waiting.values())
+        for start in range(0, len(waiting), _AT_ONCE):
+            batch = waiting[start : start + _AT_ONCE]
+            await asyncio.gather(*(self._advance(ticket) for ticket in batch))
 
     def _schedule(self, ticket: Ticket) -> None:
         wait_s = min(self._config.first_poll_s * 2 ** min(ticket.polls, 20), _LONGEST_WAIT_S)
@@ -144,12 +145,16 @@ class PendingQueue:
 
     async def _advance(self, ticket: Ticket) -> None:
         """One look at a parked request: settle it, give it up, or come back later."""
+        if ticket.request_id in self._asking or not ticket.hold.is_live:
+            return
+        self._asking.add(ticket.request_id)
         try:
             if ticket.generation_id is not None and await self._poll(ticket):
                 return
             if self._is_given_up(ticket):
                 self._give_up(ticket)
         finally:
+            self._asking.discard(ticket.request_id)
             if ticket.hold.is_live:
                 self._schedule(ticket)
             else:

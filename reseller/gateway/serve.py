@@ -45,7 +45,6 @@ async def serve(
     try:
         ask = dialect.ask(decode_body(body), engine.core.config.holds)
         del body
-        asked_tokens = ask.cap_tokens
         call = engine.admit(key, dialect, ask, request_id)
     except BaseException:
         engine.bodies.release(size)
@@ -53,9 +52,8 @@ async def serve(
     call.body_bytes = size
     engine.start(call)
     headers += rate_headers(key.account.limiter)
-    cap = call.sending.cap_tokens
-    if dialect.has_output and (asked_tokens is None or cap < asked_tokens):
-        headers.append((b"x-reseller-max-tokens", b"%d" % cap))
+    if call.is_lowered:
+        headers.append((b"x-reseller-max-tokens", b"%d" % call.sending.cap_tokens))
     await relay(call, headers, receive, send, engine.early_open_s, engine.send_timeout_s)
 
 
