@@ -27,6 +27,12 @@ class Refused(ResellerError):
         super().__init__(message, code=code, status=status)
 
 
+class Lost(ResellerError):
+    """The server was asked and then went away: it may have done it or not."""
+
+    default_code = "server_lost"
+
+
 @contextlib.contextmanager
 def socket_name(folder: Path) -> Iterator[str]:
     """The socket's name as the system takes it: about 100 bytes, however deep the folder is."""
@@ -42,7 +48,8 @@ def socket_name(folder: Path) -> Iterator[str]:
 
 
 def ask(folder: Path, action: str, arguments: dict[str, Any], patience_s: float) -> dict[str, Any]:
-    """Have the running server perform an action. Raises Silent if none answers in time, Refused.
+    """Have the running server perform an action. Raises Silent if none answers in time, Refused,
+    Lost.
 
     The server must answer a ping in time; what is asked then may take as long as it takes.
     """
@@ -52,12 +59,18 @@ def ask(folder: Path, action: str, arguments: dict[str, Any], patience_s: float)
             with socket_name(folder) as name:
                 connection.connect(name)
             lines = connection.makefile("rwb")
-            with lines:
-                _exchange(lines, "ping", {})
-                connection.settimeout(None)
-                return _exchange(lines, action, arguments)
+            _exchange(lines, "ping", {})
         except OSError as gone:
             raise Silent(str(gone)) from gone
+        with lines:
+            connection.settimeout(None)
+            try:
+                return _exchange(lines, action, arguments)
+            except OSError as gone:
+                raise Lost(
+                    f"The server went away before it answered ({gone}). Look whether {action} was "
+                    f"done before you repeat it."
+                ) from gone
 
 
 def _exchange(lines: Any, action: str, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict
+from fnmatch import fnmatchcase
 from typing import Any
 
 from reseller.actions import inputs
@@ -76,8 +77,10 @@ async def create_key(
         return rows.insert_key(db, row)
 
     number = await change(core, actor, "key.create", row["public_id"], row["name"], write)
-    core.live.add_key(key_from_row(core.live, row | {"id": number}))
-    return {"key": secret, **_shown(row | {"revoked_at": None, "last_used_at": None})}
+    key = key_from_row(core.live, row | {"id": number})
+    core.live.add_key(key)
+    shown = _shown(row | {"revoked_at": None, "last_used_at": None})
+    return {"key": secret, **shown, "model": _example(core, key)}
 
 
 async def list_keys(core: Core, *, email: str, revoked: bool = False) -> Answer:
@@ -221,6 +224,19 @@ def _apply(core: Core, key: ApiKey, row: dict[str, Any]) -> None:
             key.limiter = Limiter("key", limits, core.clock.monotonic())
     elif key.limiter.limits != limits:
         key.limiter.apply(limits, core.clock.monotonic())
+
+
+def _example(core: Core, key: ApiKey) -> str | None:
+    """A cheap model that the key may use, for a first try."""
+    usable = [
+        model
+        for model in core.live.catalogue.on_sale()
+        if "text" in model.output_modalities
+        and not core.live.prices.rule_for(key.account.id, model.canonical_id).block
+        and (not key.models or any(fnmatchcase(model.canonical_id, p) for p in key.models))
+    ]
+    cheapest = min(usable, key=lambda model: (model.rates.completion, model.id), default=None)
+    return None if cheapest is None else cheapest.id
 
 
 async def _found(core: Core, key_id: str) -> sqlite3.Row:

@@ -2,7 +2,7 @@
 
 -- name: sum_accounts
 select
-  count(*) as accounts, coalesce(sum(balance_nanos), 0) as balance_nanos,
+  sum(id >= 100) as accounts, coalesce(sum(balance_nanos), 0) as balance_nanos,
   coalesce(sum(case when id >= 100 then max(balance_nanos, 0) end), 0) as liability_nanos
 from account
 
