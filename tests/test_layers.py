@@ -37,6 +37,7 @@ HOUSE: tuple[tuple[str, frozenset[str]], ...] = (
     ("6 doors", frozenset({"server", "admin_socket"})),
     ("6 composition", frozenset({"app"})),
     ("7 commands", frozenset({"cli"})),
+    ("7 python -m", frozenset({"__main__"})),
 )
 LEVEL = {name: number for number, (_, names) in enumerate(HOUSE) for name in names}
 GROUND = {name for label, names in HOUSE if label.startswith("0") for name in names}
