@@ -108,6 +108,7 @@ async def open_shop(
         if not core.live.catalogue:
             await chores.scheduler.run_now("models")
         await pending.start()
+        core.is_serving = True
         await chores.scheduler.start()
         try:
             yield shop
@@ -179,7 +180,7 @@ async def _serve(config: Config, announce: Announce) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with open_shop(config, clock, ids) as shop, AdminSocket(shop.core):
+    async with open_shop(config, clock, ids) as shop, AdminSocket(shop.core, shop.chores.scheduler):
         server_stop = asyncio.Event()
 
         async def stopping() -> None:

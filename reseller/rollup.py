@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 
 from reseller.core import Core
+from reseller.db.settings import PRUNED_BEFORE
 from reseller.db.sql import statement
 from reseller.errors import ResellerError
 
@@ -81,7 +82,14 @@ class Rollups:
 
     def _prune_batch(self, db: sqlite3.Connection, before: int) -> int:
         parameters = {"mark": _mark(db), "batch": self._batch, "before": before}
-        return db.execute(_PRUNE, parameters).rowcount
+        deleted = db.execute(_PRUNE, parameters).rowcount
+        if deleted:
+            # The ledger's proof must know since when every request has its row.
+            known = db.execute(_FIND_SETTING, (PRUNED_BEFORE,)).fetchone()
+            pruned = max(before, int(known[0]) if known else 0)
+            row = (PRUNED_BEFORE, str(pruned), self._core.clock.now_ms())
+            db.execute(_SAVE_SETTING, row)
+        return deleted
 
     async def check(self) -> str:
         """Compare some hours with their rows, other ones each time. Raises RollupDrift."""

@@ -15,11 +15,8 @@ from reseller.db.connect import DATABASE_NAME, Reader
 from reseller.money.ledger import TransferKind, may_join
 from reseller.units import picos_text, usd_text
 
-PRUNED_SETTING = "pruned_before"
 ALARM = "books"
 _TRIGGERS = {"transfer_no_update", "transfer_no_delete"}
-_DAY_MS = 86_400_000
-_MARGIN_MS = 60_000
 _DETAIL_LENGTH = 400
 
 
@@ -46,7 +43,7 @@ async def verify(core: Core) -> Answer:
     try:
         await reader.rows("begin")
         sums, counts = await rows.sum_accounts(reader), await rows.count_books(reader)
-        since = await _kept_since(core, reader)
+        since = int((await settings.all_settings(reader)).get(settings.PRUNED_BEFORE, 0))
         checks = [_all_balances(sums["balance_nanos"])]
         checks += [_check(name, await find(reader), words) for name, find, words in _PLAIN]
         checks += [
@@ -69,14 +66,6 @@ async def verify(core: Core) -> Answer:
         "liability_usd": usd_text(sums["liability_nanos"]),
         "records_checked_since": since,
     }
-
-
-async def _kept_since(core: Core, reader: Reader) -> int:
-    """Since when every usage transfer has its record: older records may have been pruned."""
-    pruned = int((await settings.all_settings(reader)).get(PRUNED_SETTING, 0))
-    days = core.config.data.keep_requests_days
-    kept = core.clock.now_ms() - days * _DAY_MS + _MARGIN_MS if days else 0
-    return max(pruned, kept)
 
 
 def _all_balances(sum_nanos: int) -> dict[str, Any]:

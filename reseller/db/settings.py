@@ -11,6 +11,9 @@ _SAVE_SETTING = statement("save_setting")
 _DELETE_SETTING = statement("delete_setting")
 _LIST_SETTINGS = statement("list_settings")
 
+# Request rows older than this time (unix ms) may be gone.
+PRUNED_BEFORE = "pruned_before"
+
 
 def save_setting(db: sqlite3.Connection, name: str, value: str, at: int) -> None:
     """Write a setting over what it was."""
