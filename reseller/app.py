@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,12 +19,15 @@ from quart import Quart
 
 from reseller import admission
 from reseller.actions.ledger import verify_ledger
+from reseller.actions.terms import are_accepted
 from reseller.admin_socket import AdminSocket
 from reseller.chores import Chores, build_chores
 from reseller.clock import Clock
 from reseller.config import Config
 from reseller.core import Core, open_core
 from reseller.db.connect import locked_folder
+from reseller.demo import Demo, ensure_demo
+from reseller.errors import ResellerError
 from reseller.gateway.asgi import Gateway, is_gateway_path
 from reseller.gateway.engine import Engine
 from reseller.gateway.pending import PendingQueue
@@ -39,10 +44,16 @@ from reseller.web.app import build_web
 
 log = logging.getLogger("reseller.app")
 
-Announce = Callable[[str], None]
+Announce = Callable[["Running"], None]
 # How long one thread may keep the interpreter before the other gets it: the journal's thread
 # wants it back a few times a commit, and the default of 5 ms would be felt in every request.
 _SWITCH_S = 0.0005
+
+
+class TermsNotAccepted(ResellerError):
+    """Live mode without the operator's confirmation."""
+
+    default_code = "terms_not_accepted"
 
 
 class Switch:
@@ -74,6 +85,7 @@ class Shop:
     web: Quart
     app: Switch
     simulator: UpstreamSimulator | None
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
 
 @contextlib.asynccontextmanager
@@ -103,7 +115,7 @@ async def open_shop(
         shop = Shop(
             core, engine, pending, chores, web, Switch(Gateway(engine), web.asgi_app), simulator
         )
-        web.asgi_app = shop.app  # type: ignore[method-assign]
+        web.asgi_app = shop.app  # type: ignore[method-assign, assignment]
         _wire(shop)
         if not core.live.catalogue:
             await chores.scheduler.run_now("models")
@@ -141,6 +153,8 @@ async def _wind_down(shop: Shop) -> None:
     """No new requests, running ones get their time, then everything is written down."""
     shop.core.live.admission.close(admission.STOPPING, "the server stops")
     await shop.engine.drain(shop.core.config.server.drain_s)
+    for task in shop.tasks:
+        task.cancel()
     await shop.pending.stop()
     await shop.chores.scheduler.stop()
     await shop.core.journal.flushed()
@@ -162,6 +176,18 @@ def _pointed_at(config: Config, simulator: UpstreamSimulator) -> Config:
     return replace(config, upstream=upstream, sandbox=replace(config.sandbox, enabled=True))
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What a person needs to know once the shop takes requests."""
+
+    url: str
+    mode: str
+    folder: Path
+    models: int
+    demo: Demo | None
+    simulator_url: str | None
+
+
 def serve(config: Config, *, announce: Announce) -> int:
     """Run the server until SIGINT or SIGTERM; returns the exit status.
 
@@ -175,22 +201,54 @@ def serve(config: Config, *, announce: Announce) -> int:
 
 
 async def _serve(config: Config, announce: Announce) -> None:
-    clock, ids = Clock(), Ids()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with open_shop(config, clock, ids) as shop, AdminSocket(shop.core, shop.chores.scheduler):
-        server_stop = asyncio.Event()
+    async with open_shop(config, Clock(), Ids()) as shop:
+        await _check_terms(shop)
+        demo = await ensure_demo(shop.core) if shop.simulator is not None else None
+        async with AdminSocket(shop.core, shop.chores.scheduler):
 
-        async def stopping() -> None:
-            await stop.wait()
-            shop.core.live.admission.close(admission.STOPPING, "the server stops")
-            await shop.engine.drain(config.server.drain_s)
-            server_stop.set()
+            def listening(url: str) -> None:
+                gc.collect()
+                gc.freeze()
+                announce(_running(shop, url, demo))
 
-        watching = loop.create_task(stopping())
-        try:
-            await run_server(shop.app, config, server_stop, announce)
-        finally:
-            watching.cancel()
+            await run_server(shop.app, config, await _stopping(shop, stop), listening)
+
+
+async def _stopping(shop: Shop, stop: asyncio.Event) -> asyncio.Event:
+    """An event that follows `stop` once the running requests have had their time."""
+    drained = asyncio.Event()
+
+    async def drain() -> None:
+        await stop.wait()
+        shop.core.live.admission.close(admission.STOPPING, "the server stops")
+        await shop.engine.drain(shop.core.config.server.drain_s)
+        drained.set()
+
+    shop.tasks.append(asyncio.get_running_loop().create_task(drain()))
+    return drained
+
+
+async def _check_terms(shop: Shop) -> None:
+    """Live mode needs the operator's word on the upstream's and Stripe's terms."""
+    if shop.core.config.mode == "live" and not await are_accepted(shop.core):
+        raise TermsNotAccepted(
+            "Live mode starts once you have confirmed that the upstream's and Stripe's terms "
+            "allow your shop. Read them with `reseller terms show`, then run `reseller terms "
+            "accept` (or set operator.terms_accepted = true)."
+        )
+
+
+def _running(shop: Shop, url: str, demo: Demo | None) -> Running:
+    core, simulator = shop.core, shop.simulator
+    return Running(
+        url=url,
+        mode=core.config.mode,
+        folder=core.config.data.dir.absolute(),
+        models=len(core.live.catalogue.on_sale()),
+        demo=demo,
+        simulator_url=simulator.control_url if simulator is not None else None,
+    )

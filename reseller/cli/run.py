@@ -23,21 +23,11 @@ def serve(shell: Shell, listen: str | None) -> None:
     shell.flags["server.listen"] = listen
     config = shell.config()
     from reseller.app import serve as run_shop
+    from reseller.cli.welcome import welcome
     from reseller.errors import ResellerError
 
-    def announce(url: str) -> None:
-        look.say(
-            look.pairs(
-                [
-                    ("reseller", f"{__version__}, {config.mode} mode"),
-                    ("listening", look.strong(url)),
-                    ("data", config.data.dir.absolute()),
-                ]
-            )
-        )
-
     try:
-        status = run_shop(config, announce=announce)
+        status = run_shop(config, announce=welcome)
     except ResellerError as error:
         shell.leave(error.message, code=error.code, status=WRONG)
     raise click.exceptions.Exit(status)
