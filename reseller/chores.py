@@ -32,6 +32,7 @@ _HOUR_S = 3_600.0
 _DAY_S = 86_400.0
 # So many accounts are looked at before the event loop gets a turn.
 _STRIDE = 500
+_DETAIL_LENGTH = 400
 
 Verify = Callable[[Core], Awaitable[Mapping[str, Any]]]
 
@@ -90,7 +91,8 @@ class LedgerProof:
                 live.admission.open(admission.BOOKS)
             live.alarms.clear("books")
             return "the books are right"
-        detail = f"ledger verify: {json.dumps(dict(found), default=str)[:400]}"
+        wrong = found.get("wrong") or ["the books are wrong"]
+        detail = f"ledger verify: {'; '.join(map(str, wrong))}"[:_DETAIL_LENGTH]
         self._has_closed = self._has_closed or admission.BOOKS not in live.admission.reasons
         live.admission.close(admission.BOOKS, detail)
         live.alarms.tell("books", detail)

@@ -130,7 +130,7 @@ async def test_brakes_come_off_with_age(core: Core, clock: ShiftedClock, own: in
 
 async def test_a_failed_proof_stops_the_shop(core: Core, http: httpx.AsyncClient) -> None:
     """Admission closes with the alarm, and opens after a later proof."""
-    found: dict[str, Any] = {"ok": False, "accounts": ["acc_1"]}
+    found: dict[str, Any] = {"ok": False, "wrong": ["balances: acc_1"]}
 
     async def verify(_: Core) -> Mapping[str, Any]:
         return found
