@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import sqlite3
 from collections.abc import Callable, Coroutine
@@ -18,6 +19,7 @@ R = TypeVar("R")
 Answer: TypeAlias = dict[str, Any]
 
 CONSOLE = "console"
+_CATCH_UP_S = 3.0
 _running: set[asyncio.Task[Any]] = set()
 
 
@@ -56,6 +58,14 @@ async def change(
         return result
 
     return await core.journal.write(write)
+
+
+async def caught_up(core: Core) -> None:
+    """Wait until the disk has what memory has settled; a failing disk is not waited for."""
+    if not core.journal.is_failing:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CATCH_UP_S):
+                await core.journal.flushed()
 
 
 async def customer_row(core: Core, email: str) -> sqlite3.Row:

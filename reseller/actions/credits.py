@@ -6,7 +6,7 @@ import sqlite3
 from typing import Any
 
 from reseller.actions import inputs
-from reseller.actions.change import CONSOLE, Answer, customer_row, whole
+from reseller.actions.change import CONSOLE, Answer, caught_up, customer_row, whole
 from reseller.core import Core
 from reseller.db import audit, customers, transfers
 from reseller.errors import Conflict, NotFound, Unprocessable
@@ -74,7 +74,7 @@ async def refund_charge(
 ) -> Answer:
     """Give what a request was charged back as credit, once a request; `usd` for a part of it."""
     reason = inputs.line(reason, "reason", most=200)
-    await core.journal.flushed()
+    await caught_up(core)
     charged = await transfers.find_transfer(core.reader, ledger.usage_ref(request_id))
     if charged is None:
         raise NotFound(f"No charge was made for {request_id!r:.60}.", code="no_such_charge")
@@ -99,7 +99,7 @@ async def list_transfers(core: Core, *, email: str, limit: int = 50) -> Answer:
     """What moved on an account besides use: top-ups, grants, corrections, refunds."""
     most = inputs.count(limit, "limit", most=1_000)
     row = await customer_row(core, email)
-    await core.journal.flushed()
+    await caught_up(core)
     found = await transfers.list_of_account(core.reader, row["account"], most)
     return {"email": row["email"], "transfers": [_shown(each, row["account"]) for each in found]}
 

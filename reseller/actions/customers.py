@@ -6,7 +6,7 @@ import sqlite3
 from typing import Any
 
 from reseller.actions import inputs
-from reseller.actions.change import CONSOLE, Answer, change, customer_row, whole
+from reseller.actions.change import CONSOLE, Answer, caught_up, change, customer_row, whole
 from reseller.core import Core
 from reseller.db import customers as rows
 from reseller.db import ledger
@@ -65,7 +65,7 @@ async def add_person(
 
 async def show_customer(core: Core, *, email: str) -> Answer:
     """A customer with balance and holds as they are on disk now."""
-    await core.journal.flushed()
+    await caught_up(core)
     row = await customer_row(core, email)
     held, holds = await rows.sum_holds(core.reader, row["account"])
     limits = core.live.accounts[row["account"]].limiter.limits
@@ -92,7 +92,7 @@ async def list_customers(
     most = inputs.count(limit, "limit", most=1_000)
     skip = inputs.count(skip, "skip", least=0)
     part = search.strip().lower()
-    await core.journal.flushed()
+    await caught_up(core)
     found = await rows.list_customers(core.reader, part, most, skip)
     return {
         "customers": [_summary(row, row["held_nanos"]) | _keys(row) for row in found],

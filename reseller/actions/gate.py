@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 from reseller import admission
 from reseller.actions import inputs
 from reseller.actions.change import CONSOLE, Answer, change, whole
@@ -9,6 +12,7 @@ from reseller.core import Core
 from reseller.db import settings
 
 _SETTING = "admission"
+_SAVE_S = 5.0
 
 
 async def show_admission(core: Core) -> Answer:
@@ -18,20 +22,27 @@ async def show_admission(core: Core) -> Answer:
 
 @whole
 async def close_admission(core: Core, *, reason: str = "", actor: str = CONSOLE) -> Answer:
-    """Let no new paid request in; running ones go on and settle."""
+    """Let no new paid request in; running ones go on and settle.
+
+    `saved` is false where the disk fails: the gate is closed, and kept once the disk is well.
+    """
     reason = inputs.line(reason, "reason", most=200, may_be_empty=True)
     now = core.clock.now_ms()
     # Shut first: a full disk must not keep the switch from working.
     core.live.admission.close(admission.OPERATOR, reason or "switched off by the operator")
-    await change(
-        core,
-        actor,
-        "admission.off",
-        _SETTING,
-        reason,
-        lambda db: settings.save_setting(db, _SETTING, "off", now),
-    )
-    return await show_admission(core)
+    saved = False
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_SAVE_S):
+            await change(
+                core,
+                actor,
+                "admission.off",
+                _SETTING,
+                reason,
+                lambda db: settings.save_setting(db, _SETTING, "off", now),
+            )
+            saved = True
+    return await show_admission(core) | {"saved": saved}
 
 
 @whole

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from reseller.actions import inputs
-from reseller.actions.change import CONSOLE, Answer, change, customer_row, whole
+from reseller.actions.change import CONSOLE, Answer, caught_up, change, customer_row, whole
 from reseller.core import Core
 from reseller.db import keys as rows
 from reseller.errors import Conflict, NotFound, Unprocessable
@@ -80,13 +80,18 @@ async def create_key(
     key = key_from_row(core.live, row | {"id": number})
     core.live.add_key(key)
     shown = _shown(row | {"revoked_at": None, "last_used_at": None})
-    return {"key": secret, **shown, "model": _example(core, key)}
+    return {
+        "key": secret,
+        **shown,
+        "base_url": _base_url(core),
+        "model": _example(core, key),
+    }
 
 
 async def list_keys(core: Core, *, email: str, revoked: bool = False) -> Answer:
     """The customer's keys, revoked ones only if asked for."""
     customer = await customer_row(core, email)
-    await core.journal.flushed()
+    await caught_up(core)
     found = await rows.list_of_account(core.reader, customer["account"])
     return {
         "email": customer["email"],
@@ -224,6 +229,14 @@ def _apply(core: Core, key: ApiKey, row: dict[str, Any]) -> None:
             key.limiter = Limiter("key", limits, core.clock.monotonic())
     elif key.limiter.limits != limits:
         key.limiter.apply(limits, core.clock.monotonic())
+
+
+def _base_url(core: Core) -> str:
+    """Where the API is reached: as customers are told, else from this machine."""
+    server = core.config.server
+    host = "127.0.0.1" if server.host in ("", "0.0.0.0", "::") else server.host  # noqa: S104
+    shown = f"[{host}]" if ":" in host else host
+    return server.base_url.rstrip("/") or f"http://{shown}:{server.port}"
 
 
 def _example(core: Core, key: ApiKey) -> str | None:

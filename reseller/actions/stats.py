@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reseller.actions.change import Answer
+from reseller.actions.change import Answer, caught_up
 from reseller.core import Core
 from reseller.db import stats as rows
 from reseller.money.ledger import House
@@ -15,7 +15,7 @@ _DAY_MS = 86_400_000
 
 async def show_stats(core: Core) -> Answer:
     """Revenue, cost and margin today, in 30 days and ever; liability, holds and exposure now."""
-    await core.journal.flushed()
+    await caught_up(core)
     now = core.clock.now_ms()
     today = now - now % _DAY_MS
     customers = await rows.sum_customers(core.reader)

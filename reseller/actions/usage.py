@@ -6,7 +6,7 @@ import sqlite3
 from typing import Any
 
 from reseller.actions import inputs
-from reseller.actions.change import Answer, customer_row
+from reseller.actions.change import Answer, caught_up, customer_row
 from reseller.core import Core
 from reseller.db import customers
 from reseller.db import usage as rows
@@ -19,7 +19,7 @@ async def list_usage(
 ) -> Answer:
     """Requests, the newest first, older than the request `before`; and what is still running."""
     most = inputs.count(limit, "limit", most=1_000)
-    await core.journal.flushed()
+    await caught_up(core)
     row = await customer_row(core, email)
     older_than = rows.LATEST
     if before is not None:

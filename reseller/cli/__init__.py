@@ -48,7 +48,8 @@ class Ordered(click.Group):
 @click.pass_context
 def main(context: click.Context, config_path: Path | None, data_dir: Path | None) -> None:
     """A shop for AI models on top of an upstream account: prepaid credit, exact books."""
-    context.obj = Shell(config_path, data_dir)
+    given = context.obj if isinstance(context.obj, Shell) else Shell()
+    context.obj = Shell(config_path, data_dir, patience_s=given.patience_s)
     if config_path is not None:
         # `config` has an option of its own for the same file.
         context.default_map = {

@@ -51,17 +51,13 @@ def _bounds(function: Callable[..., None]) -> Callable[..., None]:
 @offered
 def create(shell: Shell, **options: Any) -> None:
     """Make a key. It is printed once."""
-    base = shell.config().server
 
     def show(made: dict[str, Any]) -> str:
-        host = "127.0.0.1" if base.host in ("", "0.0.0.0", "::") else base.host  # noqa: S104
-        shown = f"[{host}]" if ":" in host else host
-        url = base.base_url.rstrip("/") or f"http://{shown}:{base.port}"
         return "\n\n".join(
             (
                 look.pairs([("key", look.strong(made["key"])), ("id", made["id"])]),
                 "Copy it now: it is not shown again. Try it:",
-                _curl(url, made["key"], made["model"]),
+                _curl(made["base_url"], made["key"], made["model"]),
             )
         )
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from reseller.config import Config
 
 FAILED, WRONG = 1, 2
-_PATIENCE_S = 10.0
 _STEP_S = 0.2
 # Commands that may start a data folder; any other one was meant for a folder that is there.
 _FOUNDING = {
@@ -50,6 +49,7 @@ class Shell:
     config_path: Path | None = None
     data_dir: Path | None = None
     as_json: bool = False
+    patience_s: float = 10.0
     flags: dict[str, object] = field(default_factory=dict)
 
     def config(self) -> Config:
@@ -89,7 +89,7 @@ class Shell:
 
         config = self.config()
         try:
-            return _reach(config, action, arguments)
+            return _reach(config, action, arguments, self.patience_s)
         except ResellerError as error:
             is_usage = error.http_status in (400, 422)
             self.leave(error.message, code=error.code, status=WRONG if is_usage else FAILED)
@@ -126,7 +126,12 @@ def offered_plainly(function: Callable[..., None]) -> Callable[..., None]:
         **options: Any,
     ) -> None:
         above = context.find_object(Shell) or Shell()
-        shell = Shell(config_path or above.config_path, data_dir or above.data_dir, as_json)
+        shell = Shell(
+            config_path or above.config_path,
+            data_dir or above.data_dir,
+            as_json,
+            above.patience_s,
+        )
         function(shell, **options)
 
     ran: Callable[..., None] = click.pass_context(functools.wraps(function)(run))
@@ -135,10 +140,12 @@ def offered_plainly(function: Callable[..., None]) -> Callable[..., None]:
     return ran
 
 
-def _reach(config: Config, action: str, arguments: dict[str, Any]) -> dict[str, Any]:
+def _reach(
+    config: Config, action: str, arguments: dict[str, Any], patience_s: float
+) -> dict[str, Any]:
     """The action's answer from the server that holds the folder, or by opening it ourselves.
 
-    Raises FolderInUse naming the process that holds the folder and stays silent for 10 s.
+    Raises Conflict naming the process that holds the folder and stays silent for so long.
     """
     import threading
 
@@ -146,7 +153,7 @@ def _reach(config: Config, action: str, arguments: dict[str, Any]) -> dict[str, 
     from reseller.clock import Clock
 
     clock, pause = Clock(), threading.Event()
-    deadline = clock.monotonic() + _PATIENCE_S
+    deadline = clock.monotonic() + patience_s
     while True:
         try:
             return ask(config.data.dir, action, arguments, deadline - clock.monotonic())
