@@ -133,6 +133,15 @@ def dearest_standard(endpoints: Iterable[Mapping[str, Any]]) -> Rates | None:
     return bound
 
 
+def text_rates(model: Model) -> Rates | None:
+    """What plain text costs upstream, for display: `rates` bounds pictures and sounds as well."""
+    pricing = model.entry["pricing"]
+    return rates_from_pricing({key: pricing.get(key) for key in _TEXT_PRICES})
+
+
+_TEXT_PRICES = ("prompt", "completion", "request", "input_cache_read", "input_cache_write")
+
+
 def _texts(value: object) -> frozenset[str]:
     return frozenset(v for v in value if isinstance(v, str)) if isinstance(value, list) else _NONE
 

@@ -33,6 +33,7 @@ HOUSE: tuple[tuple[str, frozenset[str]], ...] = (
     ("4 edges", frozenset({"gateway", "actions", "stripe", "sandbox"})),
     ("4 small ends", frozenset({"upstream_api", "admin_client"})),
     ("5 pages and chores", frozenset({"web", "jobs", "rollup", "sync", "upstream_guard"})),
+    ("5 what to try first", frozenset({"demo"})),
     ("5 list of chores", frozenset({"chores"})),
     ("6 doors", frozenset({"server", "admin_socket"})),
     ("6 composition", frozenset({"app"})),

@@ -13,6 +13,7 @@ import logging
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -270,8 +271,7 @@ class Journal:
         wait_s = _RETRY_FIRST_S
         while len(batch.group):
             try:
-                group, posted = batch.group, self.posted
-                after = await self._connection.call(lambda w: w.write_group(group, posted))  # noqa: B023
+                await self._write(batch.group)
             except (GroupMismatch, sqlite3.IntegrityError) as error:
                 await self._take_apart(batch, error)
                 break
@@ -280,12 +280,15 @@ class Journal:
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, _RETRY_MOST_S)
             else:
-                self.posted.update(after)
                 break
         self._recovered()
         self.commits += 1
         if not batch.committed.done():
             batch.committed.set_result(None)
+
+    async def _write(self, group: Group) -> None:
+        write = partial(GroupWriter.write_group, group=group, balances=self.posted)
+        self.posted.update(await self._connection.call(write))
 
     async def _take_apart(self, batch: _Batch, cause: Exception) -> None:
         """Commit what is right, one request at a time; report what is not."""
@@ -293,10 +296,7 @@ class Journal:
         for request_id, single in list(batch.group.singles()):
             while True:
                 try:
-                    after = await self._connection.call(
-                        lambda w, single=single: w.write_group(single, self.posted)  # type: ignore[misc]
-                    )
-                    self.posted.update(after)
+                    await self._write(single)
                 except (GroupMismatch, sqlite3.IntegrityError) as error:
                     batch.failed.add(request_id)
                     self._mismatch(request_id, single, error)

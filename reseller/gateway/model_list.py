@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from reseller.catalogue import Catalogue, Model
+from reseller.catalogue import Catalogue, Model, text_rates
 from reseller.live import ApiKey, Live
 from reseller.money.pricing import PriceBook, PriceRule
 from reseller.units import BPS_ONE, ceil_div, picos_text
@@ -74,7 +74,7 @@ class ModelList:
 
 def shown_prices(model: Model, rule: PriceRule) -> dict[str, str]:
     """List prices with the markup: USD a token as decimal strings, the request's fixed part."""
-    rates = model.rates
+    rates = text_rates(model) or model.rates
     prices = {
         "prompt": price_text(rates.prompt, rule),
         "completion": price_text(rates.completion, rule),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from reseller.catalogue import Model
+from reseller.catalogue import Model, text_rates
 from reseller.live import Live
 from reseller.money.pricing import charge
-from reseller.money.rates import TOKENS_PER_RATE, rates_from_pricing
+from reseller.money.rates import TOKENS_PER_RATE
 from reseller.units import Nanos, ceil_div
 
 _EVERYONE = 0
@@ -34,10 +34,7 @@ class Price:
 def price_of(live: Live, model: Model) -> Price | None:
     """The list price of a model for everyone; None where it is blocked or has none per token."""
     rule = live.prices.rule_for(_EVERYONE, model.canonical_id)
-    pricing = model.entry["pricing"]
-    # Text only: the rates that bound a request also cover images and sounds.
-    plain = {key: pricing.get(key) for key in ("prompt", "completion", "request")}
-    rates = rates_from_pricing(plain)
+    rates = text_rates(model)
     if rule.block or rates is None:
         return None
     per_token = replace(rule, fixed_nanos=0, minimum_nanos=0)
