@@ -71,21 +71,19 @@ async def create_key(
         **asdict(limits),
     }
 
-    def write(db: sqlite3.Connection) -> int:
-        if rows.count_usable(db, customer["account"]) >= MOST_KEYS:
-            raise Conflict(f"An account may have {MOST_KEYS} keys; revoke one first.")
-        return rows.insert_key(db, row)
-
-    number = await change(core, actor, "key.create", row["public_id"], row["name"], write)
+    number = await change(
+        core, actor, "key.create", row["public_id"], row["name"], lambda db: _insert(db, row)
+    )
     key = key_from_row(core.live, row | {"id": number})
     core.live.add_key(key)
     shown = _shown(row | {"revoked_at": None, "last_used_at": None})
-    return {
-        "key": secret,
-        **shown,
-        "base_url": _base_url(core),
-        "model": _example(core, key),
-    }
+    return {"key": secret, **shown, "base_url": _base_url(core), "model": _example(core, key)}
+
+
+def _insert(db: sqlite3.Connection, row: dict[str, Any]) -> int:
+    if rows.count_usable(db, row["account"]) >= MOST_KEYS:
+        raise Conflict(f"An account may have {MOST_KEYS} keys; revoke one first.")
+    return rows.insert_key(db, row)
 
 
 async def list_keys(core: Core, *, email: str, revoked: bool = False) -> Answer:
@@ -278,7 +276,7 @@ def _period(text: str) -> Period:
 def _models(patterns: Sequence[str]) -> str | None:
     """A model allow-list in its stored form."""
     if len(patterns) > _MOST_ENTRIES:
-        raise Unprocessable(f"At most {_MOST_ENTRIES} models may be listed.", param="models")
+        raise Unprocessable(f"models: at most {_MOST_ENTRIES} may be listed.", param="models")
     for pattern in patterns:
         if not pattern.isprintable() or not 0 < len(pattern) <= 200 or set(pattern) & set(", "):
             raise Unprocessable(
@@ -291,7 +289,7 @@ def _models(patterns: Sequence[str]) -> str | None:
 def _addresses(networks: Sequence[str]) -> str | None:
     """An address allow-list in its stored form."""
     if len(networks) > _MOST_ENTRIES:
-        raise Unprocessable(f"At most {_MOST_ENTRIES} addresses may be listed.", param="addresses")
+        raise Unprocessable(f"addresses: at most {_MOST_ENTRIES} may be listed.", param="addresses")
     parsed: list[Network] = []
     for network in networks:
         try:
