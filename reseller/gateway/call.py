@@ -37,6 +37,7 @@ _ERROR_BODY_BYTES = 65_536
 # Cloudflare's own answers: the request may be running behind them.
 _EDGE_STATUSES = range(520, 528)
 _READ_OUT_S = 1.0
+_CLIENT_GONE = 499
 
 
 class Call:
@@ -49,6 +50,7 @@ class Call:
         "_loop",
         "_maybe_billed",
         "_rewriter",
+        "_settled",
         "ask",
         "body_bytes",
         "charged_nanos",
@@ -91,6 +93,8 @@ class Call:
         self.charged_nanos = 0
         self._rewriter: ChunkRewriter | None = None
         self._is_requoted = False
+        # Resolves when a stream's settlement is on disk.
+        self._settled: asyncio.Future[None] | None = None
         # Whether the upstream may have billed this request.
         self._maybe_billed = False
 
@@ -140,6 +144,10 @@ class Call:
         """Everything from the hold on disk to the settlement. Never raises."""
         try:
             await self._write_hold()
+            if self.departed:
+                # Nothing was sent yet, so nothing need be.
+                self.status = _CLIENT_GONE
+                return
             response = await self._open()
             if self.ask.is_stream:
                 await self._relay_stream(response)
@@ -186,11 +194,12 @@ class Call:
             self._maybe_billed = False
             raise
         self.response = response
-        self.ask.fields = {}
-        self._engine.release_body(self)
         self._learn_id(response.headers.get("x-generation-id"))
         if response.status != 200:
             return await self._refused(response)
+        # Not before: a refusal may be asked once more.
+        self.ask.fields = {}
+        self._engine.release_body(self)
         return response
 
     async def _refused(self, response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
@@ -207,6 +216,7 @@ class Call:
         self._maybe_billed = by_id or status in _EDGE_STATUSES
         if fault.constraint == CONSTRAINT_FILTERED and not self._is_requoted:
             self._is_requoted = True
+            self.ticket.generation_id = None
             self.sending = await self._engine.requote(self)
             await self._write_hold()
             return await self._open()
@@ -289,13 +299,16 @@ class Call:
     async def _pass_on(self, rewriter: ChunkRewriter, frames: list[bytes]) -> None:
         """Rewrite and send frames. Raises the upstream's error if they brought one, CutOff if
         they cannot be read."""
+        had_id = self.ticket.generation_id is not None
         try:
             out = rewriter.rewrite(frames)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise cut_off() from error
-        if self.ticket.generation_id is None and rewriter.generation_id is not None:
             self._learn_id(rewriter.generation_id)
-            await self._identified()
+            raise cut_off() from error
+        if not had_id and rewriter.generation_id is not None:
+            self._learn_id(rewriter.generation_id)
+            # Where the same bytes brought the usage too, the settlement carries the id.
+            await (self._settled or self._identified())
         self._stop_if_possible()
         if out and (self.head.done() or self.meter.frames or rewriter.is_done):
             self._begin()
@@ -308,9 +321,9 @@ class Call:
         if self._rewriter is not None:
             self._learn_id(self._rewriter.generation_id)
         if self.ticket.hold.is_live:
-            _, shown = self._settle(usage)
+            self._settled, shown = self._settle(usage)
             return shown
-        return shown_usage(usage, None)
+        return shown_usage(usage, self.charged_nanos)
 
     def _settle(self, usage: Usage | None) -> tuple[asyncio.Future[None] | None, dict[str, Any]]:
         """Charge a known cost; the future says when that is on disk. None: cost unknown."""
@@ -354,7 +367,8 @@ class Call:
         fault = fault_from_frame(raw)
         if fault.alarm:
             self._engine.upstream_alarm(fault.alarm)
-        fault.error.should_retry = not (self.usage is not None and self.usage.cost_picos)
+        if self.usage is not None and self.usage.cost_picos:
+            fault.error.should_retry = False
         return fault.error
 
     def _begin(self) -> None:

@@ -37,6 +37,7 @@ log = logging.getLogger("reseller.gateway")
 
 _HOUR_S = 3_600.0
 _KEEP_ALIVE_S = 10.0
+_LEAST_ROOM_TOKENS = 1_024
 _NO_WATCH: Callable[[str], None] = lambda _: None  # noqa: E731
 
 FetchEndpoints = Callable[[str], Awaitable[Rates | None]]
@@ -92,6 +93,9 @@ class Engine:
         limiters = _limiters(key)
         for limiter in limiters:
             limiter.check(now)
+        if dialect.has_one_prompt and model.context_tokens:
+            # A longer prompt is refused by the upstream and not billed.
+            ask.prompt_tokens = min(ask.prompt_tokens, model.context_tokens)
         cap = self._output_cap(ask, model)
         quoted = self._quote(model.rates, rule, ask, cap)
         now_ms = self.clock.now_ms()
@@ -168,7 +172,13 @@ class Engine:
         """The client's cap within what the model can do; else the model's, within the setting."""
         if ask.cap_tokens is None:
             own = model.output_tokens or self._holds.max_output_tokens
-            return min(own, self._holds.max_output_tokens)
+            cap = min(own, self._holds.max_output_tokens)
+            if model.context_tokens:
+                # Providers refuse a cap that does not fit beside the prompt; the bound counts
+                # about two tokens for one of plain text.
+                room = model.context_tokens - ask.prompt_tokens * 11 // 20
+                cap = min(cap, max(room, _LEAST_ROOM_TOKENS))
+            return cap
         most = model.output_tokens or model.context_tokens
         return min(ask.cap_tokens, most) if most else ask.cap_tokens
 

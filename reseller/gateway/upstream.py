@@ -103,9 +103,16 @@ async def read_all(response: aiohttp.ClientResponse) -> bytes:
 
 async def read_some(response: aiohttp.ClientResponse) -> bytes:
     """What is there of the body, at least a byte; empty at its end. Raises CutOff."""
+    content = response.content
     try:
-        return await response.content.readany()
+        return await content.readany()
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        # What came before the break is the customer's, and may hold the usage. aiohttp no longer
+        # gives it out, but still has it.
+        left = b"".join(content._buffer)
+        content._buffer.clear()
+        if left:
+            return left
         raise cut_off() from error
 
 

@@ -133,7 +133,6 @@ REQUESTS: Json = {
             "top_logprobs": _WHOLE,
             "response_format": _OBJECT,
             "structured_outputs": {"type": ["boolean", "object", "null"]},
-            "prediction": _OBJECT,
             "reasoning": _OBJECT,
             "reasoning_effort": _TEXT,
             "include_reasoning": _FLAG,

@@ -29,6 +29,7 @@ class Chat(OpenAIDialect):
     name = "chat"
     path = "/chat/completions"
     table = CHAT
+    has_one_prompt = True
 
     def prompt(self, handled: Fields, passed: dict[str, Any], prompt: Prompt, holds: Holds) -> int:
         """Messages and tools."""

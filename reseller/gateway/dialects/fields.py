@@ -76,7 +76,6 @@ CHAT: dict[str, Field] = {
     "top_logprobs": PASS,
     "response_format": PASS,
     "structured_outputs": PASS,
-    "prediction": PASS,
     "reasoning": PASS,
     "reasoning_effort": PASS,
     "include_reasoning": PASS,
@@ -86,6 +85,7 @@ CHAT: dict[str, Field] = {
     "prompt_cache_retention": DROP,
     "modalities": HANDLED,
     "prompt": refuse("send 'messages'."),
+    "prediction": refuse("tokens that were predicted wrongly would be billed on top."),
     "audio": refuse("only text is answered."),
     "image_config": refuse("only text is answered."),
     "stop_server_tools_when": refuse(_TOOLS),
@@ -119,5 +119,5 @@ EMBEDDINGS: dict[str, Field] = {
 
 # Fields whose text is part of the prompt and is billed as such.
 PROMPT_FIELDS = frozenset(
-    {"functions", "response_format", "structured_outputs", "prediction", "suffix"}
+    {"functions", "response_format", "structured_outputs", "suffix"}
 )

@@ -59,6 +59,8 @@ class OpenAIDialect:
     table: ClassVar[Mapping[str, Field]]
     has_output: ClassVar[bool] = True
     modality: ClassVar[str] = "text"
+    # Whether all of the prompt must fit into the model's context together.
+    has_one_prompt: ClassVar[bool] = False
     shown: ClassVar[tuple[str, ...]] = (
         "object",
         "created",
@@ -83,12 +85,15 @@ class OpenAIDialect:
         for name in PROMPT_FIELDS & passed.keys():
             prompt.add_text(bytes(passed[name]))
         choices = self.prompt(handled, passed, prompt, holds)
+        n = _choices(handled)
+        if n > 1:
+            passed["n"] = n
         return Ask(
             model=model,
             is_stream=self._is_stream(handled),
             prompt_tokens=prompt.tokens,
             cap_tokens=_cap(handled) if self.has_output else 0,
-            choices=choices * _choices(handled),
+            choices=choices * n,
             fields=passed,
             extra_nanos=prompt.extra_nanos,
             has_hour_cache=_has_hour_cache(fields),
