@@ -130,9 +130,11 @@ class Duration(Kind):
             raise BadValue(f"expected a number, {found(value)}")
         if isinstance(value, Decimal) and not value.is_finite():
             raise BadValue(f"expected a number, {found(value)}")
-        if not self.low <= value <= self.high:
+        # As a float first: the bounds are floats, and 0.001 as Decimal is less than as float.
+        number = float(value) if isinstance(value, Decimal) else value
+        if not self.low <= number <= self.high:
             raise BadValue(f"expected {self.low:g} to {self.high:g}, {found(value)}")
-        return float(value)
+        return float(number)
 
     def from_text(self, text: str) -> float:
         if not _POINT.fullmatch(text.strip()):

@@ -128,6 +128,7 @@ def test_variables_are_read_by_the_kind_of_their_key(tmp_path: Path) -> None:
         ("holds.file_flat_usd", "0.05", 50_000_000),
         ("server.base_url", '"https://ai.example.com/"', "https://ai.example.com"),
         ("server.drain_s", "5", 5.0),
+        ("pending.give_up_hours", "0.001", 0.001),
         ("tls.cert", '""', None),
     ],
 )
