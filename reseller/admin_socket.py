@@ -93,6 +93,7 @@ def register_jobs(scheduler: Scheduler) -> None:
     """Make the scheduler's jobs actions: `job.run` and `job.list`."""
 
     async def run_job(core: Core, *, name: str) -> Answer:
+        """Run a job now and say how it went."""
         run = await scheduler.run_now(name)
         return {
             "name": run.name,
@@ -103,6 +104,7 @@ def register_jobs(scheduler: Scheduler) -> None:
         }
 
     async def list_jobs(core: Core) -> Answer:
+        """All jobs with their last run."""
         last = scheduler.last_runs
         return {"jobs": [{"name": name, **_last(last.get(name))} for name in scheduler.names]}
 
