@@ -18,6 +18,8 @@ KEEP_ALIVE = b": keep-alive\n\n"
 DONE = b"data: [DONE]\n\n"
 _CHOICES = b'"choices":'
 _DATA = b"data: "
+# A chunk from its choices on without a word in it; what is beyond is text.
+_SKELETON_BYTES = 115
 # Names that may not pass unparsed; a frame that holds one (or text that quotes one) is parsed.
 _MARKS = (
     b'"usage"',
@@ -135,7 +137,7 @@ class ChunkRewriter:
                 rest = frame[len(head) :]
                 if not any(mark in rest for mark in _MARKS) and b"\n" not in rest:
                     self._meter.frames += 1
-                    self._meter.text_bytes += max(0, len(rest) - 90)
+                    self._meter.text_bytes += max(0, len(rest) - _SKELETON_BYTES)
                     out.append(own + rest)
                     continue
             parsed = self._parse(frame)
