@@ -18,6 +18,7 @@ import httpx
 
 from reseller.admin_client import ask
 from reseller.db.connect import DATABASE_NAME
+from reseller.units import usd_text
 
 SMALL = "sandbox/small"
 LARGE = "sandbox/large"
@@ -219,13 +220,18 @@ class Stage:
         # What each customer was given, in nanos.
         self.granted: dict[str, int] = {}
 
-    async def customer(self, email: str, usd: int = 10) -> str:
+    async def customer(self, email: str, nanos: int = 10 * 10**9) -> str:
         """A customer with credit; returns an API key."""
         act = self.server.act
         await act("customer.create", email=email)
-        await act("credit.grant", email=email, usd=str(usd), reason="test")
-        self.granted[email] = usd * 10**9
+        self.granted[email] = 0
+        await self.grant(email, nanos)
         return str((await act("key.create", email=email, name="test"))["key"])
+
+    async def grant(self, email: str, nanos: int) -> None:
+        """Credit by the operator."""
+        await self.server.act("credit.grant", email=email, usd=usd_text(nanos), reason="test")
+        self.granted[email] += nanos
 
     async def a_day_later(self) -> None:
         """Restart the server a day after what waits began to wait."""

@@ -247,11 +247,9 @@ async def test_while_a_cost_is_asked_for(moment: Moment) -> None:
 async def test_a_grant_is_there_once_it_was_confirmed(moment: Moment) -> None:
     """One that was cut off before its commit is not there at all."""
     stage = moment.stage
-    grant = {"email": moment.email, "reason": "test"}
-    await stage.server.act("credit.grant", usd="5", **grant)
-    stage.granted[moment.email] += 5 * 10**9
+    await stage.grant(moment.email, 5 * 10**9)
     with stage.server.no_commits():
-        cut = asyncio.create_task(stage.server.act("credit.grant", usd="7", **grant))
+        cut = asyncio.create_task(stage.grant(moment.email, 7 * 10**9))
         await asyncio.sleep(0.3)
         assert not cut.done()
         await moment.kill()
