@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -22,11 +23,13 @@ from reseller.actions import (
     prices,
     stats,
     terms,
+    trail,
     usage,
 )
 from reseller.actions.change import Answer
 from reseller.core import Core
-from reseller.errors import NotFound, Unprocessable
+from reseller.db.group import GroupMismatch
+from reseller.errors import Conflict, NotFound, Unavailable, Unprocessable
 
 Run: TypeAlias = Callable[..., Awaitable[Answer]]
 
@@ -64,11 +67,23 @@ def register(name: str, run: Run) -> None:
 
 
 async def perform(core: Core, name: str, arguments: Mapping[str, object]) -> Answer:
-    """Run an action. Raises NotFound, Unprocessable, and what the action raises."""
+    """Run an action. Raises NotFound, Unprocessable, and what the action raises; what the
+    database refuses becomes an error with an answer."""
     action = ACTIONS.get(name)
     if action is None:
         raise NotFound(f"There is no action {name!r:.60}.", code="no_such_action")
-    return await action.run(core, **action.checked(arguments))
+    try:
+        return await action.run(core, **action.checked(arguments))
+    except GroupMismatch as wrong:
+        raise Conflict(
+            f"The books on disk are not what was believed ({wrong}); nothing was changed. See "
+            f"ledger verify.",
+            code="books_mismatch",
+        ) from wrong
+    except sqlite3.Error as failed:
+        raise Unavailable(
+            f"The database failed ({failed}); nothing was changed.", code="database_failed"
+        ) from failed
 
 
 def _shape(name: str, run: Run) -> type[msgspec.Struct]:
@@ -120,6 +135,7 @@ _TABLE: dict[str, Run] = {
     "terms.accept": terms.accept_terms,
     "admin.create": operators.create_operator,
     "admin.reset_password": operators.reset_password,
+    "audit.list": trail.list_audit,
     "ping": ping,
 }
 for _name, _run in _TABLE.items():

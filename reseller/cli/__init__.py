@@ -14,11 +14,11 @@ from reseller.cli.keys import key
 from reseller.cli.money import credit, limits, pricing, usage
 from reseller.cli.run import migrate, sandbox, serve, version
 from reseller.cli.shell import Shell
-from reseller.cli.shop import admission, job, ledger, stats, terms
+from reseller.cli.shop import admission, audit, job, ledger, stats, terms
 
 _COMMANDS = (
     *(serve, config, admin, customer, key, credit, limits, pricing, usage, stats),
-    *(ledger, admission, terms, job, migrate, sandbox, version),
+    *(ledger, admission, terms, audit, job, migrate, sandbox, version),
 )
 
 

@@ -1,4 +1,4 @@
-"""`reseller stats`, `ledger`, `admission`, `terms` and `job`: the shop as a whole."""
+"""`reseller stats`, `ledger`, `admission`, `terms`, `audit` and `job`: the shop as a whole."""
 
 from __future__ import annotations
 
@@ -78,6 +78,22 @@ def accept_terms(shell: Shell, yes: bool) -> None:
     """Record that you have read the terms and have the consent they ask for."""
     shell.confirm("Have you read both sets of terms (terms show), and do you have consent?", yes)
     shell.do("terms.accept", {}, _accepted)
+
+
+@click.command()
+@click.option("--limit", type=int, default=50, show_default=True)
+@offered
+def audit(shell: Shell, limit: int) -> None:
+    """List who changed what, the newest first."""
+
+    def show(found: dict[str, Any]) -> str:
+        rows = [
+            [look.time(c["at"]), c["actor"], c["action"], c["subject"], c["detail"]]
+            for c in found["changes"]
+        ]
+        return look.table(("at", "who", "what", "of", "detail"), rows, nothing="Nothing changed.")
+
+    shell.do("audit.list", {"limit": limit}, show)
 
 
 @click.command()

@@ -28,7 +28,7 @@ stream = client.chat.completions.create(
 )
 for chunk in stream:
     print(chunk.choices[0].delta.content or "", end="", flush=True)
-print()
+print(f"\\nThis answer cost {{chunk.usage.cost:.6f}} USD.")
 END"""
 
 
@@ -37,7 +37,7 @@ def welcome(running: Running) -> None:
     rows = [
         ("reseller", f"{__version__}, {running.mode} mode"),
         ("address", look.strong(running.url)),
-        ("data", str(running.folder)),
+        ("data", _short(running.folder)),
         ("models", str(running.models)),
     ]
     if running.simulator_url:

@@ -8,7 +8,7 @@ import pytest
 
 from reseller.actions.table import ACTIONS, perform, register
 from reseller.core import Core
-from reseller.errors import NotFound, Unprocessable
+from reseller.errors import Conflict, NotFound, Unavailable, Unprocessable
 from tests.actions.conftest import Do
 
 
@@ -51,9 +51,38 @@ async def test_an_unknown_action_is_not_found(do: Do) -> None:
 async def test_answers_are_json(do: Do, ada: str) -> None:
     """What reads can be sent as it is."""
     for action in ("ping", "customer.list", "pricing.list", "stats.show", "ledger.verify"):
-        json.dumps(await do(action))
+        assert json.dumps(await do(action), allow_nan=False)
     for action in ("customer.show", "key.list", "usage.list", "credit.list", "limits.show"):
-        json.dumps(await do(action, email=ada))
+        assert json.dumps(await do(action, email=ada), allow_nan=False)
+
+
+async def test_a_mismatch_is_an_answer(core: Core, do: Do, ada: str) -> None:
+    """Money is not moved where the disk is not what memory believed, and the caller is told."""
+    core.journal.posted[next(iter(core.live.accounts))] += 1
+    with pytest.raises(Conflict, match="ledger verify"):
+        await do("credit.grant", email=ada, usd="1", reason="x")
+    assert not await core.reader.rows("select id from transfer")
+
+
+async def test_a_failing_database_is_an_answer(core: Core, do: Do, ada: str) -> None:
+    """What SQLite refuses has a code, and nothing is half done."""
+    await core.journal.write(lambda db: db.execute("alter table audit rename to gone"))
+    with pytest.raises(Unavailable, match="nothing was changed") as failed:
+        await do("customer.create", email="bob@example.com")
+    assert failed.value.code == "database_failed"
+    await core.journal.write(lambda db: db.execute("alter table gone rename to audit"))
+    assert (await do("customer.list"))["total"] == 1
+
+
+async def test_changes_are_listed(do: Do, ada: str) -> None:
+    """Every change has its line, the newest first, page by page."""
+    await do("credit.grant", email=ada, usd="1", reason="hello")
+    await do("admission.off")
+    (newest,) = (await do("audit.list", limit=1))["changes"]
+    assert newest["action"] == "admission.off"
+    older = (await do("audit.list", before=newest["line"]))["changes"]
+    assert [each["action"] for each in older] == ["credit.grant", "customer.create"]
+    assert "hello" in older[0]["detail"]
 
 
 async def test_others_add_actions(do: Do) -> None:
