@@ -177,6 +177,7 @@ async def test_a_caller_that_leaves_stops_nothing(
     async with asyncio.timeout(5):
         while not core.live.accounts:
             await asyncio.sleep(0.005)
+    assert (await _ask(folder, "customer.list"))["total"] == 1
 
 
 async def test_the_end_does_not_wait_for_idle_callers(core: Core, folder: Path) -> None:
