@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCKS := packaging/locks
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+EDITABLE := $(PIP) install --quiet --no-deps --no-build-isolation -e .
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
@@ -56,13 +57,13 @@ $(BIN)/python:
 	  || { echo "no virtual environments here; on Debian: apt install python3-venv"; rm -rf $(VENV); exit 1; }
 
 $(VENV)/.demo: $(LOCKS)/demo.lock pyproject.toml | $(BIN)/python
-	@echo "Installing (about half a minute, once) …"
+	@echo "Installing (about a minute, once) …"
 	@$(PIP) install --quiet --require-hashes -r $(LOCKS)/demo.lock
-	@$(PIP) install --quiet --no-deps --no-build-isolation -e . 2>/dev/null
+	@$(EDITABLE) >$(VENV)/install.log 2>&1 || { cat $(VENV)/install.log; exit 1; }
 	@touch $@
 
 $(VENV)/.dev: $(LOCKS)/dev.lock pyproject.toml | $(BIN)/python
 	@echo "Installing what the tests need (about a minute, once) …"
 	@$(PIP) install --quiet --require-hashes -r $(LOCKS)/dev.lock
-	@$(PIP) install --quiet --no-deps --no-build-isolation -e . 2>/dev/null
+	@$(EDITABLE) >$(VENV)/install.log 2>&1 || { cat $(VENV)/install.log; exit 1; }
 	@touch $@ $(VENV)/.demo

@@ -37,7 +37,7 @@ def welcome(running: Running) -> None:
     rows = [
         ("reseller", f"{__version__}, {running.mode} mode"),
         ("address", look.strong(running.url)),
-        ("data", _short(running.folder)),
+        ("data", f"{_short(running.folder)}/"),
         ("models", str(running.models)),
     ]
     if running.simulator_url:
