@@ -118,6 +118,4 @@ EMBEDDINGS: dict[str, Field] = {
 }
 
 # Fields whose text is part of the prompt and is billed as such.
-PROMPT_FIELDS = frozenset(
-    {"functions", "response_format", "structured_outputs", "suffix"}
-)
+PROMPT_FIELDS = frozenset({"functions", "response_format", "structured_outputs", "suffix"})
