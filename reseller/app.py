@@ -104,6 +104,7 @@ async def open_shop(
                 stack.push_async_callback(simulator.stop)
             config = _pointed_at(config, simulator)
         core = await stack.enter_async_context(open_core(config, clock, ids))
+        core.simulator_url = simulator.control_url if simulator is not None else ""
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=30.0, trust_env=False))
         chores = build_chores(core, http, verify_ledger)
         upstream = Upstream(config.upstream, config.upstream.base_url)
@@ -185,7 +186,7 @@ class Running:
     folder: Path
     models: int
     demo: Demo | None
-    simulator_url: str | None
+    simulator_url: str
 
 
 def serve(config: Config, *, announce: Announce) -> int:
@@ -243,12 +244,12 @@ async def _check_terms(shop: Shop) -> None:
 
 
 def _running(shop: Shop, url: str, demo: Demo | None) -> Running:
-    core, simulator = shop.core, shop.simulator
+    core = shop.core
     return Running(
         url=url,
         mode=core.config.mode,
         folder=core.config.data.dir.absolute(),
         models=len(core.live.catalogue.on_sale()),
         demo=demo,
-        simulator_url=simulator.control_url if simulator is not None else None,
+        simulator_url=core.simulator_url,
     )

@@ -50,6 +50,8 @@ class Core:
     journal: Journal
     reader: Reader
     secret: bytes
+    # Where the sandbox's upstream is steered; empty without one.
+    simulator_url: str = ""
     # Set by a server once the holds on disk are in its wallet; a command does not need them.
     is_serving: bool = False
 

@@ -1,4 +1,7 @@
-"""The kill switch: admission on and off, kept over restarts, and why it is closed."""
+"""The kill switch: admission on and off, kept over restarts, and why it is closed.
+
+And where the sandbox is steered.
+"""
 
 from __future__ import annotations
 
@@ -58,3 +61,8 @@ async def open_admission(core: Core, *, actor: str = CONSOLE) -> Answer:
     )
     core.live.admission.open(admission.OPERATOR)
     return await show_admission(core)
+
+
+async def show_sandbox(core: Core) -> Answer:
+    """Where the running sandbox's upstream is steered; empty without one."""
+    return {"url": core.simulator_url}

@@ -131,6 +131,7 @@ _TABLE: dict[str, Run] = {
     "admission.show": gate.show_admission,
     "admission.off": gate.close_admission,
     "admission.on": gate.open_admission,
+    "sandbox.show": gate.show_sandbox,
     "terms.show": terms.show_terms,
     "terms.accept": terms.accept_terms,
     "admin.create": operators.create_operator,

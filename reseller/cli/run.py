@@ -10,6 +10,7 @@ import click
 from reseller import __version__
 from reseller.cli import look
 from reseller.cli.shell import WRONG, Shell, offered, offered_plainly
+from reseller.cli.steer import advance, books, fault, faults, release, set_behaviour
 
 
 @click.command()
@@ -63,6 +64,10 @@ def sandbox_upstream(
             quiet=quiet,
         )
     )
+
+
+for _steering in (set_behaviour, fault, faults, advance, release, books):
+    sandbox.add_command(_steering)
 
 
 @click.command()

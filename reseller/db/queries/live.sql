@@ -23,9 +23,6 @@ from price_rule
 -- name: list_models
 select id, name, entry, endpoints from model where withdrawn_at is null and entry is not null
 
--- name: list_model_names
-select id, name from model
-
 -- name: list_settings
 select name, value from setting
 
