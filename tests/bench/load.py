@@ -52,7 +52,8 @@ def request(key: str, *, stream: bool, steer: str = "", max_tokens: int = 200) -
     head = (
         "POST /api/v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\n"
         f"user-agent: OpenAI/Python 3.0\r\nauthorization: Bearer {key}\r\n"
-        f"accept: application/json\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        f"accept: application/json\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 
