@@ -149,15 +149,20 @@ class Stand:
 
 @contextlib.asynccontextmanager
 async def running_shop(
-    folder: Path, clock: ShiftedClock | None = None, **flags: object
+    folder: Path,
+    clock: ShiftedClock | None = None,
+    upstream: UpstreamSimulator | None = None,
+    **flags: object,
 ) -> AsyncIterator[Stand]:
-    """A shop that listens on a free port of loopback."""
+    """A shop that listens on a free port of loopback; with an upstream of its own if none is
+    given."""
     clock = clock or ShiftedClock()
-    simulator = UpstreamSimulator(clock, Ids(), list_fault_models=True)
-    await simulator.start()
     config = make_config(folder, **flags)
     async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(simulator.stop)
+        simulator = upstream or UpstreamSimulator(clock, Ids(), list_fault_models=True)
+        if upstream is None:
+            stack.push_async_callback(simulator.stop)
+            await simulator.start()
         stack.enter_context(locked_folder(config.data.dir))
         shop = await stack.enter_async_context(open_shop(config, clock, Ids(), simulator))
         url = await stack.enter_async_context(listening(shop, config))
