@@ -20,7 +20,7 @@ from reseller.gateway.faults import CONSTRAINT_FILTERED, fault_from_answer
 from reseller.gateway.meter import Usage, shown_usage
 from reseller.gateway.running import Running
 from reseller.gateway.sse import DONE, ChunkRewriter, FrameScanner
-from reseller.gateway.upstream import CutOff, MaybeBilled, NotSent, cut_off, read_all, read_some
+from reseller.gateway.upstream import CutOff, NotSent, cut_off, read_all, read_some, stopping
 
 log = logging.getLogger("reseller.call")
 
@@ -83,7 +83,7 @@ class Call(Running):
     async def _open(self) -> aiohttp.ClientResponse:
         """Call the upstream; at its headers queue the generation id. Raises ResellerError."""
         if self._is_cut:
-            raise _stopping()
+            raise stopping()
         body = self._dialect.body(self.ask, self.sending)
         self._maybe_billed = True
         self._opening = asyncio.current_task()
@@ -93,7 +93,7 @@ class Call(Running):
             self._maybe_billed = False
             raise
         except asyncio.CancelledError:
-            raise _stopping() from None
+            raise stopping() from None
         finally:
             self._opening = None
         self.response = response
@@ -231,12 +231,3 @@ class Call(Running):
             self._settled, shown = self._settle(usage)
             return shown
         return shown_usage(usage, self.charged_nanos)
-
-
-def _stopping() -> MaybeBilled:
-    return MaybeBilled(
-        "The service is restarting. If the provider billed the request, the charge appears in "
-        "your usage.",
-        code="service_stopping",
-        status=503,
-    )

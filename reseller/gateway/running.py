@@ -22,6 +22,7 @@ from reseller.gateway.outbox import Outbox
 from reseller.gateway.providers import stops_billing
 from reseller.gateway.settle import Ticket
 from reseller.gateway.sse import KEEP_ALIVE, ChunkRewriter
+from reseller.gateway.upstream import stopping
 from reseller.money.pricing import charge
 from reseller.money.wallet import HoldState
 
@@ -133,6 +134,9 @@ class Running:
         if self._opening is not None:
             self._opening.cancel()
         elif self.response is not None:
+            self._fail(stopping())
+            # A client that reads nothing must not keep the stop waiting.
+            self.outbox.close()
             self.response.close()
 
     # Its end.

@@ -122,3 +122,13 @@ def cut_off() -> CutOff:
         "The provider's answer broke off. What it billed is charged once it is known; "
         "see your usage."
     )
+
+
+def stopping() -> MaybeBilled:
+    """The error a customer sees when the server stops before the answer is whole."""
+    return MaybeBilled(
+        "The service is restarting. If the provider billed the request, the charge appears in "
+        "your usage.",
+        code="service_stopping",
+        status=503,
+    )
