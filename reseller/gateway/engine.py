@@ -23,6 +23,7 @@ from reseller.gateway.body import BodyReader
 from reseller.gateway.call import Call
 from reseller.gateway.dialects.openai import OpenAIDialect, Sending
 from reseller.gateway.pending import PendingQueue
+from reseller.gateway.running import Running
 from reseller.gateway.settle import Settler, Ticket
 from reseller.gateway.upstream import Upstream
 from reseller.ids import keyed_hash
@@ -237,7 +238,7 @@ class Engine:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def ended(self, call: Call) -> None:
+    def ended(self, call: Running) -> None:
         """The call's money is settled or pending."""
         self.release_body(call)
         ticket = call.ticket
@@ -259,7 +260,7 @@ class Engine:
             ms=ticket.duration_ms,
         )
 
-    def release_body(self, call: Call) -> None:
+    def release_body(self, call: Running) -> None:
         """The request's body is no longer in memory."""
         if call.body_bytes:
             self.bodies.release(call.body_bytes)

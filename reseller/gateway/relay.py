@@ -11,6 +11,7 @@ import asyncio
 from reseller.errors import ResellerError
 from reseller.gateway.body import ClientGone, Receive, Send
 from reseller.gateway.call import Call
+from reseller.gateway.outbox import OUTBOX_BYTES
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -68,7 +69,7 @@ async def relay(
         else:
             body = await call.outbox.take()
             if body is not None:
-                await send_answer(send, 200, [JSON_TYPE, *headers], body)
+                await _send_whole(call, headers, body, send, loop, stall_s)
     except (ResellerError, ClientGone):
         raise
     except BaseException:
@@ -84,6 +85,37 @@ async def _watch(call: Call, receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     call.depart()
+
+
+async def _send_whole(
+    call: Call,
+    headers: Headers,
+    body: bytes,
+    send: Send,
+    loop: asyncio.AbstractEventLoop,
+    stall_s: float,
+) -> None:
+    """A JSON answer; a large one goes in pieces and must be taken as steadily as a stream."""
+    headers = [JSON_TYPE, *headers]
+    if len(body) <= OUTBOX_BYTES:
+        await send_answer(send, 200, headers, body)
+        return
+    headers.append((b"content-length", b"%d" % len(body)))
+    stall = _Stall(call, loop, stall_s)
+    try:
+        stall.since = loop.time()
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for at in range(0, len(body), OUTBOX_BYTES):
+            piece = body[at : at + OUTBOX_BYTES]
+            is_last = at + OUTBOX_BYTES >= len(body)
+            stall.since = loop.time()
+            await send({"type": "http.response.body", "body": piece, "more_body": not is_last})
+    except asyncio.CancelledError:
+        if not stall.is_over:
+            raise
+        raise ClientGone from None
+    finally:
+        stall.stop()
 
 
 async def _send_stream(

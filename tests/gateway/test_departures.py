@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.gateway.asking import (
     exposures,
     give_up,
     holds,
+    request_bytes,
     stream,
     taken_apart,
     usage_rows,
@@ -180,6 +182,22 @@ async def test_a_client_that_reads_nothing_has_left(tmp_path: Path, engine: str)
         await stand.check_books()
         (row,) = await usage_rows(stand)
         assert row["outcome"] == "client_left"
+
+
+async def test_a_large_json_answer_nobody_takes(tmp_path: Path, engine: str) -> None:
+    """It does not stay in memory for ever; it was charged before it left."""
+    flags = {"server__engine": engine, "server__send_timeout_s": 0.3}
+    async with running_shop(tmp_path / "data", **flags) as stand:
+        key = await stand.customer()
+        asked = {"model": "sandbox/embed", "input": ["text"] * 400, "dimensions": 2_000}
+        async with connection(stand, read_limit=1_024) as wire:
+            await wire.send(request_bytes(key, json.dumps(asked).encode(), "/v1/embeddings"))
+            await waits(lambda: stand.shop.engine.running)
+            call = running(stand)
+            await waits(lambda: call.departed)
+        await stand.check_books()
+        (row,) = await usage_rows(stand)
+        assert (row["status"], row["outcome"]) == (200, None)
 
 
 async def test_a_slow_reader_is_no_departure(tmp_path: Path, engine: str) -> None:
