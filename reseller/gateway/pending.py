@@ -63,6 +63,7 @@ class PendingQueue:
         self._config = core.config.pending
         self.waiting: dict[str, Ticket] = {}
         self._due: list[tuple[float, str]] = []
+        self._turns: dict[str, float] = {}
         self._asking: set[str] = set()
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -113,7 +114,10 @@ class PendingQueue:
         wait_s = min(self._config.first_poll_s * 2 ** min(ticket.polls, 20), _LONGEST_WAIT_S)
         if ticket.generation_id is None:
             wait_s = min(self._give_up_ms() / 1000, _LONGEST_WAIT_S)
-        heapq.heappush(self._due, (self._core.clock.monotonic() + wait_s, ticket.request_id))
+        due = self._core.clock.monotonic() + wait_s
+        # One turn each: what was asked out of turn leaves its old place in the heap behind.
+        self._turns[ticket.request_id] = due
+        heapq.heappush(self._due, (due, ticket.request_id))
         self._wake.set()
 
     def _give_up_ms(self) -> int:
@@ -124,9 +128,9 @@ class PendingQueue:
             self._wake.clear()
             now = self._core.clock.monotonic()
             while self._due and self._due[0][0] <= now and len(self._tasks) < _AT_ONCE:
-                _, request_id = heapq.heappop(self._due)
+                due, request_id = heapq.heappop(self._due)
                 ticket = self.waiting.get(request_id)
-                if ticket is not None:
+                if ticket is not None and self._turns.get(request_id) == due:
                     task = asyncio.get_running_loop().create_task(self._advance(ticket))
                     self._tasks.add(task)
                     task.add_done_callback(self._ended)
@@ -159,6 +163,7 @@ class PendingQueue:
                 self._schedule(ticket)
             else:
                 self.waiting.pop(ticket.request_id, None)
+                self._turns.pop(ticket.request_id, None)
 
     async def _poll(self, ticket: Ticket) -> bool:
         """Ask once; True if that settled it."""

@@ -480,6 +480,23 @@ async def test_an_unreachable_record_is_never_given_up(stand: Stand) -> None:
     await stand.check_books()
 
 
+async def test_asking_out_of_turn_does_not_add_turns(stand: Stand) -> None:
+    """However often the hourly job or the operator asks, each request keeps one turn, and turns
+    come at doubled distances."""
+    key = await stand.customer()
+    await stream(stand, key, shows(stand, "record-never"))
+    await stand.idle()
+    for _ in range(6):
+        await stand.shop.pending.settle_now()
+    asked = sum(r.path.startswith("/api/v1/generation") for r in stand.simulator.received)
+    assert asked == 6
+    stand.clock.advance(65)
+    stand.shop.pending._wake.set()
+    await asyncio.sleep(0.05)
+    again = sum(r.path.startswith("/api/v1/generation") for r in stand.simulator.received)
+    assert again == 7
+
+
 @pytest.mark.parametrize("name", ["record-late", "record-null-cost"])
 async def test_a_record_late_or_without_cost(stand: Stand, name: str) -> None:
     """A late record settles the cost; one without a cost counts as none."""
