@@ -9,15 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import socket
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import hypercorn.asyncio.run as hypercorn_run
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server as Granian
 from hypercorn.asyncio import serve as serve_hypercorn
+from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.config import Config as HypercornConfig
 
 from reseller.config import Config
@@ -29,6 +33,8 @@ Announce = Callable[[str], None]
 _BACKLOG = 2048
 _IDLE_S = 75
 _MOST_HEADER_BYTES = 65_536
+# How long a client may take for what is left of its answer once nothing runs any more.
+_PARTING_S = 5
 
 log = logging.getLogger("reseller.server")
 
@@ -37,6 +43,26 @@ class AddressInUse(ResellerError):
     """The configured address cannot be listened on."""
 
     default_code = "address_in_use"
+
+
+class _Connection(TCPServer):
+    """One of Hypercorn's connections, kept in sight so that a stop can break it off."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        _connections.add(self)
+
+
+_connections: weakref.WeakSet[_Connection] = weakref.WeakSet()
+# Hypercorn itself waits without end for a client that does not read.
+hypercorn_run.TCPServer = _Connection  # type: ignore[assignment, attr-defined]
+
+
+def _break_off(hypercorn: HypercornConfig) -> None:
+    """End this server's connections, whatever they still have to send: nobody takes it."""
+    for connection in list(_connections):
+        if connection.config is hypercorn:
+            connection.writer.transport.abort()
 
 
 async def run_server(
@@ -98,10 +124,16 @@ async def _run_hypercorn(
     if config.tls.cert and config.tls.key:
         hypercorn.certfile, hypercorn.keyfile = str(config.tls.cert), str(config.tls.key)
 
+    parting: list[asyncio.TimerHandle] = []
+
     async def wait() -> None:
         await stop.wait()
+        loop = asyncio.get_running_loop()
+        parting.append(loop.call_later(_parting_s(config), _break_off, hypercorn))
 
     await serve_hypercorn(app, hypercorn, shutdown_trigger=wait, mode="asgi")
+    for timer in parting:
+        timer.cancel()
 
 
 async def _run_granian(
@@ -137,11 +169,18 @@ async def _run_granian(
         server.interrupt_signal = True
         server.main_loop_interrupt.set()
 
+    server.workers_kill_timeout = _parting_s(config)
     waiting = asyncio.get_running_loop().create_task(wait())
     try:
         await server.serve()
+    except TimeoutError:
+        log.info("a client took nothing more of its answer; its connection is broken off")
     finally:
         waiting.cancel()
+
+
+def _parting_s(config: Config) -> int:
+    return min(_PARTING_S, 1 + math.ceil(config.server.drain_s))
 
 
 async def _accepting(host: str, port: int) -> None:
