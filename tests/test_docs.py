@@ -111,8 +111,18 @@ def error_codes() -> set[str]:
     for node in nodes(*RAISING):
         is_code = isinstance(node, ast.keyword) and node.arg == "code"
         if is_code or (isinstance(node, ast.Assign) and _is_default_code(node)):
-            found |= texts(node.value)
+            found |= texts(node.value) or _named(node.value)
     return found | set(_BAD_REQUEST_TEXTS)
+
+
+def _named(node: ast.expr) -> set[str]:
+    """The text of a constant such as BALANCE_HELD; none for a variable."""
+    name = ast.unparse(node).rpartition(".")[2]
+    found: set[str] = set()
+    for each in nodes(*RAISING):
+        if name.isupper() and isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == name:
+            found |= texts(each.value)
+    return found
 
 
 def _is_default_code(node: ast.Assign) -> bool:
