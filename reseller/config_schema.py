@@ -224,6 +224,9 @@ class Holds:
         15_000, Factor(), "A price may rise by this factor within a request.", "price_guard"
     )
     minimum_tokens: int = _key(64, Whole(1, 10**6), "402 where a balance buys fewer tokens.")
+    wait_s: float = _key(
+        5.0, Duration(0, 60), "A request waits this long for money that running ones hold."
+    )
     image_tokens: int = _key(4_096, Whole(0, 10**7), "Allowance for an image in the prompt.")
     audio_tokens: int = _key(16_384, Whole(0, 10**7), "Allowance for a sound in the prompt.")
     file_flat_nanos: int | None = _key(

@@ -159,14 +159,29 @@ def admit(limiters: Iterable[Limiter], tokens: int, now: float) -> None:
         limiter.take(tokens)
 
 
-def rate_headers(limiter: Limiter) -> list[tuple[bytes, bytes]]:
-    """OpenAI's `x-ratelimit-*` headers from the minute buckets as they stand now."""
+def rate_headers(limiter: Limiter, *more: Limiter) -> list[tuple[bytes, bytes]]:
+    """OpenAI's `x-ratelimit-*` headers from the minute buckets as they stand now; of several
+    limiters, the one with the least left counts."""
+    requests, tokens = _per_minute(limiter), limiter.tokens
+    for other in more:
+        requests, tokens = _emptier(requests, _per_minute(other)), _emptier(tokens, other.tokens)
     headers = []
-    if limiter.requests and limiter.requests[0].name == "minute":
-        headers += _bucket_headers(b"requests", limiter.requests[0])
-    if limiter.tokens is not None:
-        headers += _bucket_headers(b"tokens", limiter.tokens)
+    if requests is not None:
+        headers += _bucket_headers(b"requests", requests)
+    if tokens is not None:
+        headers += _bucket_headers(b"tokens", tokens)
     return headers
+
+
+def _per_minute(limiter: Limiter) -> TokenBucket | None:
+    first = limiter.requests[0] if limiter.requests else None
+    return first if first is not None and first.name == "minute" else None
+
+
+def _emptier(one: TokenBucket | None, other: TokenBucket | None) -> TokenBucket | None:
+    if one is None or other is None:
+        return one or other
+    return other if other.level < one.level else one
 
 
 def _bucket_headers(what: bytes, bucket: TokenBucket) -> list[tuple[bytes, bytes]]:

@@ -73,6 +73,12 @@ class ApiKey:
     models: tuple[str, ...] = ()
     networks: tuple[Network, ...] = ()
 
+    @property
+    def limiters(self) -> tuple[Limiter, ...]:
+        """The account's limiter, and the key's own if it has one."""
+        own = self.limiter
+        return (self.account.limiter,) if own is None else (self.account.limiter, own)
+
     def allows(self, model_id: str) -> bool:
         """Whether the key's allow-list names this model (canonical id)."""
         return not self.models or any(fnmatchcase(model_id, p) for p in self.models)
@@ -96,7 +102,7 @@ class ApiKey:
             )
         account = self.account
         if account.is_suspended:
-            raise Forbidden("This account is suspended. Contact support.", code="account_suspended")
+            raise suspended()
 
 
 class Live:
@@ -231,6 +237,11 @@ class Live:
         self.admission.open(admission.DISK)
         self.alarms.clear("disk")
         self.on_disk(True)
+
+
+def suspended() -> Forbidden:
+    """What a suspended account is told."""
+    return Forbidden("This account is suspended. Contact support.", code="account_suspended")
 
 
 def key_cap(

@@ -25,13 +25,14 @@ from reseller.gateway.dialects.openai import OpenAIDialect, Sending
 from reseller.gateway.pending import PendingQueue
 from reseller.gateway.running import Running
 from reseller.gateway.settle import Settler, Ticket
+from reseller.gateway.turns import Turns
 from reseller.gateway.upstream import Upstream
 from reseller.ids import keyed_hash
-from reseller.limits import Limiter
-from reseller.live import Account, ApiKey
+from reseller.live import Account, ApiKey, suspended
 from reseller.log import log_request
 from reseller.money.pricing import PriceRule, Quote, charge, quote
 from reseller.money.rates import MINUTES_PER_DAY, Rates
+from reseller.money.wallet import BALANCE_HELD
 from reseller.units import PICOS_PER_NANO, ceil_div, picos_text
 
 log = logging.getLogger("reseller.gateway")
@@ -78,20 +79,38 @@ class Engine:
         self._fetch_endpoints = fetch_endpoints
         self._tasks: set[asyncio.Task[None]] = set()
         self._holds = core.config.holds
+        self._turns = Turns(self.loop, core.config.holds.wait_s)
         self._idle = asyncio.Event()
         self._idle.set()
 
     # Admission.
 
+    async def admit_soon(
+        self, key: ApiKey, dialect: OpenAIDialect, ask: Ask, request_id: str
+    ) -> Call:
+        """`admit`; where only holds of running requests are in the way, wait a moment for one of
+        them to end."""
+        try:
+            return self.admit(key, dialect, ask, request_id)
+        except RateLimited as error:
+            if error.code != BALANCE_HELD or not key.account.balance.running:
+                raise
+            return await self._turns.retry(
+                lambda: self.admit(key, dialect, ask, request_id), key.account.id, error
+            )
+
     def admit(self, key: ApiKey, dialect: OpenAIDialect, ask: Ask, request_id: str) -> Call:
         """A call with its hold reserved. Raises ResellerError; then nothing was consumed."""
         account, now = key.account, self.clock.monotonic()
         self.live.admission.check()
+        if account.is_suspended:
+            # Since its key was looked at.
+            raise suspended()
         if account.is_frozen:
             raise Unavailable("This account's books are being checked; try again shortly.")
         model, rule = self._route(key, dialect, ask)
         self._check_streaming(account, ask, now)
-        limiters = _limiters(key)
+        limiters = key.limiters
         for limiter in limiters:
             limiter.check(now)
         if dialect.has_one_prompt and model.context_tokens:
@@ -122,6 +141,7 @@ class Engine:
         )
         sending = self._sending(model, account, hold.cap_tokens, model.rates, ask)
         call = Call(self, dialect, ask, ticket, sending)
+        call.limiters = limiters
         call.is_lowered = hold.cap_tokens < (ask.cap_tokens or cap)
         return call
 
@@ -243,13 +263,12 @@ class Engine:
         self.release_body(call)
         ticket = call.ticket
         used = call.usage.total_tokens if call.usage is not None else 0
-        key = ticket.key
-        assert key is not None
-        for limiter in _limiters(key):
+        for limiter in call.limiters:
             limiter.finish(call.ask.prompt_tokens, used)
         self.running.pop(ticket.request_id, None)
         if not self.running:
             self._idle.set()
+        self._turns.wake(ticket.account.id)
         log_request(
             ticket.request_id,
             account=ticket.account.public_id,
@@ -268,13 +287,14 @@ class Engine:
 
     def suspend(self, account: Account) -> None:
         """End the account's streams now; what they cost is settled."""
-        error = Forbidden("This account is suspended. Contact support.", code="account_suspended")
+        error = suspended()
         for call in list(self.running.values()):
             if call.ticket.account is account:
                 call.halt(error)
 
     async def drain(self, seconds: float) -> None:
         """Wait for running requests; after `seconds` leave them to be settled after the start."""
+        self._turns.wake_all()
         try:
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
@@ -304,11 +324,6 @@ class Engine:
             return self.live.catalogue.find(name)
         except ResellerError as error:
             raise NotFound(error.message, code="model_not_found", param="model") from None
-
-
-def _limiters(key: ApiKey) -> tuple[Limiter, ...]:
-    own = key.limiter
-    return (key.account.limiter,) if own is None else (key.account.limiter, own)
 
 
 def _price_moved() -> Unavailable:

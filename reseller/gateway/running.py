@@ -23,6 +23,7 @@ from reseller.gateway.providers import stops_billing
 from reseller.gateway.settle import Ticket
 from reseller.gateway.sse import KEEP_ALIVE, ChunkRewriter
 from reseller.gateway.upstream import stopping
+from reseller.limits import Limiter
 from reseller.money.pricing import charge
 from reseller.money.wallet import HoldState
 
@@ -50,6 +51,7 @@ class Running:
         "error",
         "head",
         "is_lowered",
+        "limiters",
         "meter",
         "outbox",
         "response",
@@ -81,6 +83,8 @@ class Running:
         self.started = engine.clock.monotonic()
         # Whether the output cap sent upstream is less than what was asked for.
         self.is_lowered = False
+        # The limiters it was counted in; its key may be given others meanwhile.
+        self.limiters: tuple[Limiter, ...] = ()
         self.body_bytes = 0
         self.charged_nanos = 0
         self._rewriter: ChunkRewriter | None = None

@@ -12,13 +12,14 @@
 10. charge     the only place that rounds                               `pricing.charge`
 11. settle     capture, release or park the hold exactly once; post the rows
 
-Steps 3 to 5 are `Engine.admit`: memory only, no await. From step 6 on a task of the server owns
-the request (`call.Call.run`); the connection only reads its bounded queue (`relay`).
+Steps 3 to 5 are `Engine.admit`: memory only, no await; where running requests hold the money it
+is tried again as they end, for a moment. From step 6 on a task of the server owns the request
+(`call.Call.run`); the connection only reads its bounded queue (`relay`).
 """
 
 from __future__ import annotations
 
-from reseller.errors import Unauthenticated
+from reseller.errors import RateLimited, Unauthenticated
 from reseller.gateway.address import client_address
 from reseller.gateway.ask import decode_body
 from reseller.gateway.body import Receive, Scope, Send, content_length
@@ -45,13 +46,15 @@ async def serve(
     try:
         ask = dialect.ask(decode_body(body), engine.core.config.holds)
         del body
-        call = engine.admit(key, dialect, ask, request_id)
-    except BaseException:
+        call = await engine.admit_soon(key, dialect, ask, request_id)
+    except BaseException as error:
         engine.bodies.release(size)
+        if isinstance(error, RateLimited):
+            headers += rate_headers(*key.limiters)
         raise
     call.body_bytes = size
     engine.start(call)
-    headers += rate_headers(key.account.limiter)
+    headers += rate_headers(*key.limiters)
     if call.is_lowered:
         headers.append((b"x-reseller-max-tokens", b"%d" % call.sending.cap_tokens))
     await relay(call, headers, receive, send, engine.early_open_s, engine.send_timeout_s)

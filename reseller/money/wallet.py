@@ -18,6 +18,7 @@ from reseller.units import Nanos, usd_text
 
 # How soon to ask again where the money waits for true costs, which may take minutes.
 _PENDING_RETRY_MS = 30_000
+BALANCE_HELD = "balance_held"
 
 
 class HoldState(StrEnum):
@@ -235,7 +236,7 @@ def _refusal(
             f"${usd_text(balance.balance_nanos)} is held by {balance.holds} request(s) that have "
             f"not been charged yet; this one needs at least ${usd_text(needed)}. It can start "
             f"when they finish.",
-            code="balance_held",
+            code=BALANCE_HELD,
             retry_after_ms=1_000 if balance.running else _PENDING_RETRY_MS,
         )
     return InsufficientCredit(
