@@ -14,8 +14,8 @@ TESTS ?= tests
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-serve: $(VENV)/.demo ## Start the sandbox: a whole shop without any account
-	@exec $(BIN)/reseller serve
+serve: $(VENV)/.demo ## Start the sandbox, a whole shop; LISTEN=127.0.0.1:9000 elsewhere
+	@exec $(BIN)/reseller serve $(if $(LISTEN),--listen $(LISTEN))
 
 test: check unit ## Everything CI runs: lint, types, tests
 
