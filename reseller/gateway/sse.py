@@ -7,6 +7,7 @@ hold usage, an error or anything that must not be seen are parsed and encoded ag
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -21,16 +22,13 @@ _DATA = b"data: "
 # A chunk from its choices on without a word in it; what is beyond is text.
 _SKELETON_BYTES = 115
 # Names that may not pass unparsed; a frame that holds one (or text that quotes one) is parsed.
-_MARKS = (
-    b'"usage"',
-    b'"error"',
-    b'"provider"',
-    b'"openrouter_metadata"',
-    b'cost"',
-    b'"cost_details"',
-    b'"is_byok"',
-    b'"user_id"',
-    b'"id":"gen-',
+_MARKS = re.compile(
+    rb'"(?:usage|error|provider|openrouter_metadata|cost_details|is_byok|user_id|gen-)|cost"'
+)
+# One choice with one piece of text: what stands before and behind it hardly ever changes.
+_TEXT_CHUNK = re.compile(
+    rb'("choices":\[\{"index":0,"delta":\{(?:"role":"assistant",)?"content":")(?:[^"\\]|\\.)*'
+    rb'("(?:,"role":"assistant")?\},[^\n]*\}\]\})'
 )
 _SHOWN_FIELDS = (
     "object",
@@ -117,8 +115,12 @@ class ChunkRewriter:
         self._meter = meter
         self._on_usage = on_usage
         self._show_provider = show_provider
+        # What stands before the choices, upstream's and ours.
         self._head = b""
         self._own_head = b""
+        # What stands before and behind the text of a chunk with one choice.
+        self._before = b"\0"
+        self._behind = b""
         self.provider: str | None = None
         self.generation_id: str | None = None
         self.is_done = False
@@ -131,22 +133,36 @@ class ChunkRewriter:
         Raises msgspec.DecodeError for a frame that is not JSON.
         """
         out: list[bytes] = []
-        head, own = self._head, self._own_head
+        meter = self._meter
         for frame in frames:
-            if head and frame.startswith(head):
-                rest = frame[len(head) :]
-                if not any(mark in rest for mark in _MARKS) and b"\n" not in rest:
-                    self._meter.frames += 1
-                    self._meter.text_bytes += max(0, len(rest) - _SKELETON_BYTES)
-                    out.append(own + rest)
+            if frame.startswith(self._before) and frame.endswith(self._behind):
+                text = frame[len(self._before) : -len(self._behind)]
+                # Without a quote it is text alone: no name can stand in it.
+                if b'"' not in text and b"\n" not in text:
+                    meter.frames += 1
+                    meter.text_bytes += len(text)
+                    out.append(self._own_head + frame[len(self._head) :])
                     continue
-            parsed = self._parse(frame)
+            rewritten = self._splice(frame) or self._parse(frame)
             if self.error is not None:
                 break
-            head, own = self._head, self._own_head
-            if parsed:
-                out.append(parsed)
+            if rewritten:
+                out.append(rewritten)
         return b"\n\n".join([*out, b""]) if out else b""
+
+    def _splice(self, frame: bytes) -> bytes:
+        """The frame with our head for the upstream's; empty where it has to be parsed."""
+        head = self._head
+        if not head or not frame.startswith(head):
+            return b""
+        rest = frame[len(head) :]
+        if _MARKS.search(rest) is not None or b"\n" in rest:
+            return b""
+        self._meter.frames += 1
+        self._meter.text_bytes += max(0, len(rest) - _SKELETON_BYTES)
+        if (found := _TEXT_CHUNK.fullmatch(rest)) is not None:
+            self._before, self._behind = head + found[1], found[2]
+        return self._own_head + rest
 
     def _parse(self, frame: bytes) -> bytes:
         data = frame_data(frame)
