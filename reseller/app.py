@@ -36,7 +36,7 @@ from reseller.gateway.upstream import Upstream
 from reseller.ids import Ids
 from reseller.jobs import Job
 from reseller.live import Account
-from reseller.log import configure_logging
+from reseller.log import configure_logging, flush_requests
 from reseller.sandbox.upstream import UpstreamSimulator
 from reseller.server import run_server
 from reseller.units import usd_text
@@ -197,7 +197,10 @@ def serve(config: Config, *, announce: Announce) -> int:
     configure_logging(config.log, sys.stderr)
     sys.setswitchinterval(_SWITCH_S)
     with locked_folder(config.data.dir), asyncio.Runner(loop_factory=uvloop.new_event_loop) as run:
-        run.run(_serve(config, announce))
+        try:
+            run.run(_serve(config, announce))
+        finally:
+            flush_requests()
     return 0
 
 

@@ -12,7 +12,9 @@ KEY_PREFIX = "sk-rs-"
 KEY_PATTERN = re.compile(r"sk-rs-[0-9A-Za-z]{43}")
 _VISIBLE = 12
 # 248 = 4 * 62: bytes above it are thrown away so that every character is equally likely.
-_DIGIT = {b: ALPHABET[b % 62] for b in range(248)}
+_DIGITS = (ALPHABET * 5).encode()[:256]
+_THROWN_AWAY = bytes(range(248, 256))
+_DRAWN_BYTES = 4096
 
 
 def base62(number: int, width: int) -> str:
@@ -29,20 +31,18 @@ class Ids:
     """Source of random ids. One per process; tests may pass their own."""
 
     def __init__(self) -> None:
-        self._pool = b""
+        self._pool = ""
         self._at = 0
+        self._stamp = (-1, "")
 
     def random_text(self, length: int) -> str:
         """`length` base62 characters from the system's random source."""
-        out: list[str] = []
-        while len(out) < length:
-            if self._at >= len(self._pool):
-                self._pool, self._at = os.urandom(4096), 0
-            digit = _DIGIT.get(self._pool[self._at])
-            self._at += 1
-            if digit is not None:
-                out.append(digit)
-        return "".join(out)
+        while self._at + length > len(self._pool):
+            drawn = os.urandom(_DRAWN_BYTES).translate(_DIGITS, _THROWN_AWAY)
+            self._pool, self._at = self._pool[self._at :] + drawn.decode("ascii"), 0
+        text = self._pool[self._at : self._at + length]
+        self._at += length
+        return text
 
     def new(self, prefix: str) -> str:
         """A random id such as `acc_4fK…` with 95 bits of chance."""
@@ -54,7 +54,9 @@ class Ids:
         Time goes first so that the unique index grows at its end: random ids would dirty a page
         of it for every request. It tells no one how many requests there are.
         """
-        return f"req_{base62(now_ms, 8)}{self.random_text(12)}"
+        if self._stamp[0] != now_ms:
+            self._stamp = (now_ms, base62(now_ms, 8))
+        return f"req_{self._stamp[1]}{self.random_text(12)}"
 
     def api_key(self) -> str:
         """A new API key: `sk-rs-` + 43 base62 characters (256 bits); shown once, stored hashed."""

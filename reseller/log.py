@@ -6,10 +6,12 @@ from one record. Standard library underneath: what other packages log goes the s
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TextIO
 
 from reseller.clock import Clock
@@ -26,6 +28,7 @@ _KEYS = re.compile(
 _TALKATIVE = ("httpx", "httpcore", "stripe", "aiohttp.access", "hypercorn.access", "asyncio")
 _PLAIN = re.compile(r"[^\s\"'=\\]+")
 _FIELDS = "fields"
+_LINES_WAIT_S = 0.05
 _as_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -105,12 +108,57 @@ class _Stamp:
         self._text = ""
 
     def text(self, record: logging.LogRecord) -> str:
-        now_ms = self._clock.now_ms() if self._clock else int(record.created * 1000)
+        return self.at(self._clock.now_ms() if self._clock else int(record.created * 1000))
+
+    def at(self, now_ms: int) -> str:
         second, ms = divmod(now_ms, 1000)
         if second != self._second:
             self._text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
             self._second = second
         return f"{self._text}.{ms:03d}Z"
+
+
+class _RequestLines:
+    """The lines of requests in JSON, built and written past the machinery of `logging`, several
+    at a time: at a thousand requests a second that machinery would be a twentieth of the work."""
+
+    def __init__(self, stream: TextIO, clock: Clock) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._stamp = _Stamp(clock)
+        self._waiting: list[str] = []
+
+    def add(
+        self, request_id: str, account: str, model: str, status: int, usage: str, ms: int
+    ) -> None:
+        """One more line; written within a moment, or at once where no event loop runs."""
+        at = self._stamp.at(self._clock.now_ms())
+        self._waiting.append(
+            f'{{"at":"{at}","level":"info","event":"request","id":"{request_id}",'
+            f'"account":{_quoted(account)},"model":{_quoted(model)},"status":{status},'
+            f'{usage},"ms":{ms}}}\n'
+        )
+        if len(self._waiting) == 1:
+            try:
+                asyncio.get_running_loop().call_later(_LINES_WAIT_S, self.flush)
+            except RuntimeError:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        lines, self._waiting = self._waiting, []
+        if lines and not self._stream.closed:
+            self._stream.write("".join(lines))
+            self._stream.flush()
+
+
+_request_lines: _RequestLines | None = None
+
+
+def flush_requests() -> None:
+    """Write the lines of requests that wait, before the program ends."""
+    if _request_lines is not None:
+        _request_lines.flush()
 
 
 def configure_logging(log: Log, stream: TextIO, clock: Clock | None = None) -> None:
@@ -120,6 +168,9 @@ def configure_logging(log: Log, stream: TextIO, clock: Clock | None = None) -> N
     handler.set_name(logger.name)
     handler.addFilter(Redaction())
     handler.setFormatter(TextFormatter(clock) if is_text else JsonFormatter(clock))
+    global _request_lines
+    flush_requests()
+    _request_lines = None if is_text else _RequestLines(stream, clock or Clock())
     root = logging.getLogger()
     for old in [each for each in root.handlers if each.get_name() == logger.name]:
         root.removeHandler(old)
@@ -149,17 +200,28 @@ def log_request(
     ms: float,
 ) -> None:
     """The one line of a finished request. Never what was asked or answered."""
-    if logger.isEnabledFor(logging.INFO):
-        fields: dict[str, object] = {
-            "id": request_id,
-            "account": account,
-            "model": model,
-            "status": status,
-            "tokens": tokens,
-            "charge_usd": usd_text(charge_nanos),
-            "ms": round(ms),
-        }
-        _emit(logging.INFO, "request", fields)
+    if not logger.isEnabledFor(logging.INFO):
+        return
+    charge = usd_text(charge_nanos)
+    if _request_lines is not None:
+        usage = f'"tokens":{tokens},"charge_usd":"{charge}"'
+        _request_lines.add(request_id, account, model, status, usage, round(ms))
+        return
+    fields: dict[str, object] = {
+        "id": request_id,
+        "account": account,
+        "model": model,
+        "status": status,
+        "tokens": tokens,
+        "charge_usd": charge,
+        "ms": round(ms),
+    }
+    _emit(logging.INFO, "request", fields)
+
+
+@lru_cache(maxsize=4096)
+def _quoted(text: str) -> str:
+    return _as_json(redact(text))
 
 
 def _emit(level: int, event: str, fields: dict[str, object]) -> None:
