@@ -147,14 +147,17 @@ class Ballast:
 
 
 def _secret(folder: Path, ids: Ids) -> bytes:
-    """The folder's own secret, made at first start: 0600 from birth."""
+    """The folder's own secret, made at first start: 0600 from birth, and whole or not there."""
     path = folder / SECRET_NAME
     with contextlib.suppress(FileNotFoundError):
-        return path.read_bytes()
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        if found := path.read_bytes():
+            return found
+    draft = path.with_name(f"{SECRET_NAME}.new")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         os.write(handle, ids.secret().encode())
         os.fsync(handle)
     finally:
         os.close(handle)
+    os.replace(draft, path)
     return path.read_bytes()

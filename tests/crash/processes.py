@@ -54,9 +54,8 @@ class Server:
         self.url = ""
         self.process: asyncio.subprocess.Process | None = None
 
-    async def start(self, **settings: object) -> None:
-        """Start it, with other settings from now on if any are given, and wait for its address."""
-        self.settings.update({k.replace("__", "."): v for k, v in settings.items()})
+    async def launch(self) -> None:
+        """Start it and wait for nothing."""
         self.config.write_text("".join(_toml(self.settings)))
         self.config.chmod(0o600)
         with self.errors.open("ab") as errors:
@@ -66,6 +65,11 @@ class Server:
                 stderr=errors,
                 env=_environment(),
             )
+
+    async def start(self) -> None:
+        """Start it and wait for its address."""
+        await self.launch()
+        assert self.process is not None
         assert self.process.stdout is not None
         async with asyncio.timeout(_START_S):
             while not (line := _ADDRESS.search(await self.process.stdout.readline())):

@@ -10,6 +10,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ import pytest_asyncio
 
 from reseller.admin_client import Lost
 from tests.crash.clients import Seen, ask_for, shown_cost
-from tests.crash.processes import Stage
+from tests.crash.processes import Server, Stage
 from tests.crash.proof import check_books, check_ids_came_first, settle_everything
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -257,3 +258,22 @@ async def test_a_grant_is_there_once_it_was_confirmed(moment: Moment) -> None:
         await cut
     await moment.start()
     moment.expect()
+
+
+async def test_within_the_first_start(stage: Stage, tmp_path: Path) -> None:
+    """However far the making of a folder came, the next start finishes it."""
+    server = Server(tmp_path / "data", stage.simulator.base_url)
+    try:
+        for part in range(1, 6):
+            await server.launch()
+            await asyncio.sleep(part * 0.12)
+            await server.kill()
+            (tmp_path / "data").mkdir(exist_ok=True)
+            # As a kill between its making and its writing leaves it.
+            (tmp_path / "data" / "secret").touch(mode=0o600)
+        await server.start()
+        assert (await server.act("ledger.verify"))["ok"]
+        assert len((tmp_path / "data" / "secret").read_bytes()) >= 32
+        assert await server.stop() == 0
+    finally:
+        await server.end()

@@ -44,13 +44,17 @@ async def run_rounds(folder: Path, rounds: int, engine: str = "hypercorn") -> No
 
 
 async def one_round(stage: Stage, keys: dict[str, str], chance: random.Random) -> None:
-    """Load, a kill somewhere in it, a new start, and the proof."""
+    """Load, a kill somewhere in it, sometimes one in the new start, and the proof."""
     load = Load(stage, keys, chance)
     load.start()
     await asyncio.sleep(chance.uniform(0.05, 0.9))
     await stage.server.kill()
     await load.stop()
     check_ids_came_first(stage.server, load.seen)
+    if chance.random() < 0.4:
+        await stage.server.launch()
+        await asyncio.sleep(chance.uniform(0.2, 0.9))
+        await stage.server.kill()
     await stage.server.start()
     await settle_everything(stage)
     await check_books(stage)
