@@ -50,11 +50,11 @@ class BodyReader:
                         raise ClientGone
                     part = message.get("body", b"")
                     if part:
+                        if size + len(part) > self._limit:
+                            raise self._too_large()
                         size += len(part)
                         self._count(len(part))
                         parts.append(part)
-                        if size > self._limit:
-                            raise self._too_large()
                     if not message.get("more_body"):
                         break
                     timeout.reschedule(started + size / self._min_rate)

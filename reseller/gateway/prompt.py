@@ -15,9 +15,17 @@ from reseller.gateway.ask import Fields, decode_field, prompt_bound
 
 MAX_MESSAGES = 10_000
 _PER_MESSAGE_TOKENS = 4
-_MEDIA_MARKS = (b"image_url", b"input_image", b"input_audio", b"input_file", b'"file', b"video_url")
-_MEDIA_KEYS = frozenset(
-    {"image_url", "input_image", "image", "input_audio", "file", "input_file", "video_url"}
+# What each kind of part is named, as a key or as a type, here and in the upstream's other APIs.
+_KINDS = {
+    **dict.fromkeys(("image_url", "input_image", "image"), "image"),
+    **dict.fromkeys(("input_audio", "audio"), "audio"),
+    **dict.fromkeys(("file", "input_file", "document"), "file"),
+    **dict.fromkeys(("video_url", "input_video", "video"), "video"),
+}
+_MEDIA_KEYS = _KINDS.keys() - {"audio", "document"}
+_MEDIA_MARKS = (
+    *(b"image_url", b"input_image", b"input_audio", b"input_file", b"input_video", b'"file'),
+    *(b"video_url", b'"image"', b'"audio"', b'"document"', b'"video"'),
 )
 
 
@@ -66,7 +74,10 @@ class Prompt:
         if b"\\u00" not in raw and not any(mark in raw for mark in _MEDIA_MARKS):
             self.add_text(raw)
             return
-        self.add_text(_encode(self._without_media(_decode_any(raw), holds)))
+        try:
+            self.add_text(_encode(self._without_media(_decode_any(raw), holds)))
+        except RecursionError:
+            raise BadRequest("The request body is nested too deeply.", code="too_deep") from None
 
     def _without_media(self, value: Any, holds: Holds) -> Any:
         """The value with every media part counted by allowance and cut out."""
@@ -75,27 +86,27 @@ class Prompt:
         if not isinstance(value, dict):
             return value
         found = _MEDIA_KEYS & value.keys()
-        if not found:
-            return {key: self._without_media(item, holds) for key, item in value.items()}
         for key in found:
-            self._allow(key, value[key], holds)
+            self._allow(_KINDS[key], holds)
+        kind = value.get("type")
+        if not found and isinstance(kind, str) and kind in _KINDS:
+            self._allow(_KINDS[kind], holds)
+            found = {"source"}
         return {k: self._without_media(v, holds) for k, v in value.items() if k not in found}
 
-    def _allow(self, key: str, part: Any, holds: Holds) -> None:
-        if key in ("image_url", "input_image", "image"):
-            self.media.add("image")
+    def _allow(self, kind: str, holds: Holds) -> None:
+        if kind == "image":
             self.tokens += holds.image_tokens
-        elif key == "input_audio":
-            self.media.add("audio")
+        elif kind == "audio":
             self.tokens += holds.audio_tokens
-        elif key in ("file", "input_file") and holds.file_flat_nanos is not None:
-            self.media.add("file")
+        elif kind == "file" and holds.file_flat_nanos is not None:
             self.extra_nanos += holds.file_flat_nanos
         else:
-            kind = "Video" if key == "video_url" else "Files"
+            name = "Video" if kind == "video" else "Files"
             raise BadRequest(
-                f"{kind} in a prompt cannot be priced in advance and are not offered here. "
+                f"{name} in a prompt cannot be priced in advance and are not offered here. "
                 f"Send the text itself.",
                 code="media_not_offered",
                 param="messages",
             )
+        self.media.add(kind)

@@ -19,6 +19,8 @@ from reseller.gateway.sse import ChunkRewriter, clean_choices
 
 MAX_CHOICES = 8
 _MOST_TOKENS = 10_000_000
+# The letters of `ttl` as escapes, which nobody writes without a purpose.
+_SPELLED_TTL = (b"\\u0074", b"\\u006c", b"\\u006C")
 
 decode_text = msgspec.json.Decoder(str, strict=True).decode
 decode_flag = msgspec.json.Decoder(bool, strict=True).decode
@@ -107,7 +109,8 @@ class OpenAIDialect:
 
     def body(self, ask: Ask, sending: Sending) -> bytes:
         """The body that goes upstream: what passed, and what the gateway decides."""
-        fields = ask.fields
+        # A copy: a price that moved sends it once more.
+        fields = dict(ask.fields)
         fields["model"] = sending.model.id
         fields["user"] = sending.user
         fields["provider"] = {"max_price": sending.max_price}
@@ -249,7 +252,12 @@ def check_modalities(handled: Fields) -> None:
 
 def _has_hour_cache(fields: Fields) -> bool:
     """Whether a cache mark may ask for the dearer hour: any mention of a lifetime counts."""
-    return any(b'"ttl"' in bytes(value) for value in fields.values() if len(bytes(value)) > 12)
+    raws = (bytes(value) for value in fields.values())
+    return any(
+        b'"ttl"' in raw or (b"\\u00" in raw and any(mark in raw for mark in _SPELLED_TTL))
+        for raw in raws
+        if len(raw) > 12
+    )
 
 
 def _choice_error(choices: msgspec.Raw) -> msgspec.Raw | None:
