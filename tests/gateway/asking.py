@@ -48,7 +48,7 @@ class Streamed:
         return [frame["usage"] for frame in self.frames if frame.get("usage")]
 
 
-def ask(text: str = "hello") -> list[dict[str, str]]:
+def ask(text: str = "hello") -> list[Any]:
     """One user message."""
     return [{"role": "user", "content": text}]
 

@@ -272,9 +272,9 @@ async def test_models_that_are_not_offered(stand: Stand) -> None:
         assert answer.json()["error"]["code"] == "model_not_allowed"
     await refused(stand, key, body("sandbox/embed"), 400, "wrong_endpoint", "model")
     for wrong in ("", None):
-        await refused(stand, key, body(wrong), 400, "missing_field", "model")  # type: ignore[arg-type]
+        await refused(stand, key, body(wrong), 400, "missing_field", "model")
     for wrong in (1, ["a"], {"a": 1}, True):
-        await refused(stand, key, body(wrong), 400, "invalid_value", "model")  # type: ignore[arg-type]
+        await refused(stand, key, body(wrong), 400, "invalid_value", "model")
     await untouched(stand)
 
 

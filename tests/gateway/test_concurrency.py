@@ -78,7 +78,7 @@ async def test_a_burst_on_a_small_balance_is_answered(stand: Stand) -> None:
     asked = ask("[[latency=300]] go")
     answers = await asyncio.gather(
         *(
-            client.chat.completions.with_raw_response.create(model=SMALL, messages=asked)  # type: ignore[arg-type]
+            client.chat.completions.with_raw_response.create(model=SMALL, messages=asked)
             for _ in range(20)
         )
     )

@@ -366,7 +366,7 @@ async def test_an_error_as_first_frame_has_its_true_status(
     stand.simulator.faults.add("error-first-frame" + shape + done)
     chunks = await stand.sdk(key).chat.completions.create(
         model=SMALL,
-        messages=ask(),  # type: ignore[arg-type]
+        messages=ask(),
         stream=True,
     )
     assert len([chunk async for chunk in chunks]) > 5
@@ -391,7 +391,7 @@ async def test_an_error_mid_stream_is_one_frame(stand: Stand, shape: str, done: 
     assert found.frames[-1]["choices"][0]["finish_reason"] == "error"
     chunks = await stand.sdk(key).chat.completions.create(
         model=FAULT + name,
-        messages=ask(),  # type: ignore[arg-type]
+        messages=ask(),
         stream=True,
     )
     with pytest.raises(openai.APIError, match="provider"):

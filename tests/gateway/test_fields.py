@@ -116,7 +116,7 @@ async def sent(stand: Stand, key: str, dialect: str, more: dict[str, Any]) -> di
     found.pop("model")
     if dialect != "embeddings" and not more.keys() & {"max_tokens", "max_completion_tokens"}:
         assert found.pop("max_tokens") == 16_384
-    return json.loads(json.dumps(found).replace(user, "…"))  # type: ignore[no-any-return]
+    return json.loads(json.dumps(found).replace(user, "…"))
 
 
 @pytest.mark.parametrize("dialect", TABLES)

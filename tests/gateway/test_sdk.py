@@ -36,7 +36,7 @@ def ask(text: str = "hello") -> list[dict[str, str]]:
 async def test_chat_is_answered_and_charged_to_the_nano(stand: Stand) -> None:
     """The charge is the true cost and 20 %, and it is what the customer sees as cost."""
     key = await stand.customer()
-    answer = await stand.sdk(key).chat.completions.create(model=LARGE, messages=ask())  # type: ignore[arg-type]
+    answer = await stand.sdk(key).chat.completions.create(model=LARGE, messages=ask())
     assert answer.id.startswith("req_")
     assert answer.choices[0].message.content
     billed = stand.simulator.books.rows[0]
@@ -45,7 +45,7 @@ async def test_chat_is_answered_and_charged_to_the_nano(stand: Stand) -> None:
     rows = await stand.rows("select * from transfer where kind = 'usage'")
     assert [row["amount_nanos"] for row in rows] == [charge]
     assert answer.usage is not None
-    assert round(answer.usage.cost * 10**9) == charge  # type: ignore[attr-defined]
+    assert round(answer.usage.cost * 10**9) == charge
     assert (await stand.balance())["balance_usd"] == f"{(10**10 - charge) / 10**9:.9f}".rstrip("0")
 
 
@@ -53,7 +53,7 @@ async def test_stream_is_relayed_and_charged(stand: Stand) -> None:
     """Every delta arrives, the last chunk carries usage with the charge as cost."""
     key = await stand.customer()
     client, parts, last = stand.sdk(key, "/api/v1"), [], None
-    stream = await client.chat.completions.create(model=SMALL, messages=ask(), stream=True)  # type: ignore[arg-type]
+    stream = await client.chat.completions.create(model=SMALL, messages=ask(), stream=True)
     async for chunk in stream:
         assert chunk.id.startswith("req_")
         parts.append(chunk.choices[0].delta.content or "" if chunk.choices else "")
@@ -61,7 +61,7 @@ async def test_stream_is_relayed_and_charged(stand: Stand) -> None:
     assert len("".join(parts)) > 40
     assert last is not None
     assert last.usage is not None
-    assert last.usage.cost > 0  # type: ignore[attr-defined]
+    assert last.usage.cost > 0
     await stand.check_books()
 
 
@@ -71,16 +71,16 @@ async def test_tools_are_called(stand: Stand) -> None:
     client = stand.sdk(key)
     answer = await client.chat.completions.create(
         model=LARGE,
-        messages=ask("[[tool]] weather in Paris"),  # type: ignore[arg-type]
-        tools=[WEATHER],  # type: ignore[list-item]
+        messages=ask("[[tool]] weather in Paris"),
+        tools=[WEATHER],
     )
     assert answer.choices[0].message.tool_calls
-    assert answer.choices[0].message.tool_calls[0].function.name == "weather"  # type: ignore[union-attr]
+    assert answer.choices[0].message.tool_calls[0].function.name == "weather"
     pieces = []
     stream = await client.chat.completions.create(
         model=LARGE,
-        messages=ask("[[tool]] weather in Paris"),  # type: ignore[arg-type]
-        tools=[WEATHER],  # type: ignore[list-item]
+        messages=ask("[[tool]] weather in Paris"),
+        tools=[WEATHER],
         stream=True,
     )
     async for chunk in stream:
@@ -111,18 +111,18 @@ async def test_errors_arrive_as_the_sdk_classes(stand: Stand) -> None:
     """401, 402, 404 and 429 are the classes that programs catch."""
     poor = await stand.customer("poor@example.com", credit=None)
     with pytest.raises(openai.AuthenticationError):
-        await stand.sdk("sk-rs-" + "x" * 43).chat.completions.create(model=SMALL, messages=ask())  # type: ignore[arg-type]
+        await stand.sdk("sk-rs-" + "x" * 43).chat.completions.create(model=SMALL, messages=ask())
     with pytest.raises(openai.APIStatusError) as short:
-        await stand.sdk(poor).chat.completions.create(model=SMALL, messages=ask())  # type: ignore[arg-type]
+        await stand.sdk(poor).chat.completions.create(model=SMALL, messages=ask())
     assert short.value.status_code == 402
     assert "Billing" in short.value.message
     key = await stand.customer()
     with pytest.raises(openai.NotFoundError):
-        await stand.sdk(key).chat.completions.create(model="no/model", messages=ask())  # type: ignore[arg-type]
+        await stand.sdk(key).chat.completions.create(model="no/model", messages=ask())
     with pytest.raises(openai.RateLimitError):
         await stand.sdk(key, max_retries=0).chat.completions.create(
             model="sandbox/fault-429",
-            messages=ask(),  # type: ignore[arg-type]
+            messages=ask(),
         )
     await stand.check_books()
 
@@ -131,7 +131,7 @@ async def test_a_429_is_retried_by_the_sdk(stand: Stand) -> None:
     """The SDK waits as `retry-after-ms` says and then succeeds; nothing is charged twice."""
     key = await stand.customer()
     stand.simulator.faults.add("429", count=1)
-    answer = await stand.sdk(key).chat.completions.create(model=SMALL, messages=ask())  # type: ignore[arg-type]
+    answer = await stand.sdk(key).chat.completions.create(model=SMALL, messages=ask())
     assert answer.choices
     assert len(stand.simulator.books.rows) == 1
     await stand.check_books()
@@ -145,7 +145,7 @@ async def test_200_streams_at_once(stand: Stand) -> None:
     async def one() -> int:
         stream = await client.chat.completions.create(
             model=SMALL,
-            messages=ask("[[tokens=20]] go"),  # type: ignore[arg-type]
+            messages=ask("[[tokens=20]] go"),
             stream=True,
         )
         return sum([1 async for _ in stream])
