@@ -196,12 +196,16 @@ class Call(Running):
 
     async def _read_out(self, response: aiohttp.ClientResponse) -> None:
         """Read to the end of a finished answer so that its connection can serve the next."""
+        if response.content.at_eof():
+            return
+        giving_up = self._loop.call_later(_READ_OUT_S, response.close)
         try:
-            async with asyncio.timeout(_READ_OUT_S):
-                while not response.content.at_eof():
-                    await read_some(response)
-        except (TimeoutError, CutOff):
+            while not response.content.at_eof():
+                await read_some(response)
+        except CutOff:
             response.close()
+        finally:
+            giving_up.cancel()
 
     async def _pass_on(self, rewriter: ChunkRewriter, frames: list[bytes]) -> None:
         """Rewrite and send frames. Raises the upstream's error if they brought one, CutOff if

@@ -23,6 +23,7 @@ from reseller.gateway.body import BodyReader
 from reseller.gateway.call import Call
 from reseller.gateway.dialects.openai import OpenAIDialect, Sending
 from reseller.gateway.pending import PendingQueue
+from reseller.gateway.relay import Senders
 from reseller.gateway.running import Running
 from reseller.gateway.settle import Settler, Ticket
 from reseller.gateway.turns import Turns
@@ -66,8 +67,9 @@ class Engine:
         self.settler = settler
         self.pending = pending
         self.bodies = BodyReader(core.config.server)
-        self.early_open_s = core.config.server.early_open_s
-        self.send_timeout_s = core.config.server.send_timeout_s
+        self.senders = Senders(
+            self.loop, core.config.server.send_timeout_s, core.config.server.early_open_s
+        )
         self.keep_alive_s = _KEEP_ALIVE_S
         self.trusted_proxies = tuple(
             ipaddress.ip_network(network) for network in core.config.server.trusted_proxies

@@ -50,6 +50,11 @@ class Outbox:
         _resolve(self._reader)
         _resolve(self._room)
 
+    @property
+    def is_at_end(self) -> bool:
+        """Whether everything was taken and no more will come."""
+        return self._is_closed and not self._items
+
     async def take(self) -> bytes | None:
         """Everything that waits, as one piece; None at the end. One reader at a time."""
         while not self._items:

@@ -23,62 +23,98 @@ _STREAM_HEADERS: Headers = [
 ]
 
 
-class _Stall:
-    """Ends the connection's task when one `send` takes too long."""
+class Sender:
+    """One connection that sends an answer; `since` is when its present `send` began, else 0."""
 
-    __slots__ = ("_call", "_handle", "_limit_s", "_loop", "_task", "is_over", "since")
+    __slots__ = ("call", "is_given_up", "opens_at", "since", "task")
 
-    def __init__(self, call: Call, loop: asyncio.AbstractEventLoop, limit_s: float) -> None:
-        self._call = call
-        self._loop = loop
-        self._limit_s = limit_s
-        self._task = asyncio.current_task()
+    def __init__(self, call: Call, opens_at: float) -> None:
+        self.call = call
+        self.task = asyncio.current_task()
         self.since = 0.0
-        self.is_over = False
-        self._handle = loop.call_later(limit_s, self._look)
+        self.opens_at = opens_at
+        self.is_given_up = False
+
+    def give_up(self) -> None:
+        """The client takes nothing: to us it is gone."""
+        self.is_given_up = True
+        self.call.depart()
+        if self.task is not None:
+            self.task.cancel()
+
+
+class Senders:
+    """Everyone who sends, looked over now and then: one timer for all instead of two for each."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, stall_s: float, early_open_s: float
+    ) -> None:
+        self._loop = loop
+        self._stall_s = stall_s
+        self._early_open_s = early_open_s
+        self._all: set[Sender] = set()
+        self._tick_s = min(1.0, stall_s / 4, early_open_s / 4 if early_open_s else 1.0)
+        self._is_looking = False
+
+    def enter(self, call: Call) -> Sender:
+        """Begin to watch a connection."""
+        opens_at = 0.0
+        if call.ask.is_stream and self._early_open_s:
+            opens_at = self._loop.time() + self._early_open_s
+        sender = Sender(call, opens_at)
+        self._all.add(sender)
+        if not self._is_looking:
+            self._is_looking = True
+            self._loop.call_later(self._tick_s, self._look)
+        return sender
+
+    def leave(self, sender: Sender) -> None:
+        """Its answer is sent, or nobody is there to take it."""
+        self._all.discard(sender)
 
     def _look(self) -> None:
         now = self._loop.time()
-        if self.since and now - self.since >= self._limit_s:
-            self.is_over = True
-            self._call.depart()
-            if self._task is not None:
-                self._task.cancel()
-            return
-        wait_s = self._limit_s - (now - self.since) if self.since else self._limit_s
-        self._handle = self._loop.call_later(max(0.05, wait_s), self._look)
-
-    def stop(self) -> None:
-        """The answer is sent."""
-        self._handle.cancel()
+        for sender in list(self._all):
+            if sender.since and now - sender.since >= self._stall_s:
+                self._all.discard(sender)
+                sender.give_up()
+            elif sender.opens_at and now >= sender.opens_at:
+                sender.opens_at = 0.0
+                sender.call.open_early()
+        self._is_looking = bool(self._all)
+        if self._is_looking:
+            self._loop.call_later(self._tick_s, self._look)
 
 
 async def relay(
-    call: Call, headers: Headers, receive: Receive, send: Send, early_open_s: float, stall_s: float
+    senders: Senders, call: Call, headers: Headers, receive: Receive, send: Send
 ) -> None:
     """Send the call's answer. Raises ResellerError before anything was sent, ClientGone."""
     loop = asyncio.get_running_loop()
     watcher = loop.create_task(_watch(call, receive))
-    early = None
-    if call.ask.is_stream and early_open_s:
-        early = loop.call_later(early_open_s, call.open_early)
+    sender = senders.enter(call)
     try:
         await call.head
         if call.ask.is_stream:
-            await _send_stream(call, headers, send, loop, stall_s)
+            await _send_stream(sender, headers, send, loop)
         else:
             body = await call.outbox.take()
             if body is not None:
-                await _send_whole(call, headers, body, send, loop, stall_s)
+                await _send_whole(sender, [JSON_TYPE, *headers], body, send, loop)
     except (ResellerError, ClientGone):
         raise
+    except asyncio.CancelledError:
+        call.depart()
+        if not sender.is_given_up or sender.task is None:
+            raise
+        sender.task.uncancel()
+        raise ClientGone from None
     except BaseException:
         call.depart()
         raise
     finally:
+        senders.leave(sender)
         watcher.cancel()
-        if early is not None:
-            early.cancel()
 
 
 async def _watch(call: Call, receive: Receive) -> None:
@@ -88,65 +124,39 @@ async def _watch(call: Call, receive: Receive) -> None:
 
 
 async def _send_whole(
-    call: Call,
-    headers: Headers,
-    body: bytes,
-    send: Send,
-    loop: asyncio.AbstractEventLoop,
-    stall_s: float,
+    sender: Sender, headers: Headers, body: bytes, send: Send, loop: asyncio.AbstractEventLoop
 ) -> None:
     """A JSON answer; a large one goes in pieces and must be taken as steadily as a stream."""
-    headers = [JSON_TYPE, *headers]
     if len(body) <= OUTBOX_BYTES:
         await send_answer(send, 200, headers, body)
         return
     headers.append((b"content-length", b"%d" % len(body)))
-    stall = _Stall(call, loop, stall_s)
-    try:
-        stall.since = loop.time()
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        for at in range(0, len(body), OUTBOX_BYTES):
-            piece = body[at : at + OUTBOX_BYTES]
-            is_last = at + OUTBOX_BYTES >= len(body)
-            stall.since = loop.time()
-            await send({"type": "http.response.body", "body": piece, "more_body": not is_last})
-    except asyncio.CancelledError:
-        if not stall.is_over:
-            raise
-        raise ClientGone from None
-    finally:
-        stall.stop()
+    sender.since = loop.time()
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    for at in range(0, len(body), OUTBOX_BYTES):
+        piece = body[at : at + OUTBOX_BYTES]
+        is_last = at + OUTBOX_BYTES >= len(body)
+        sender.since = loop.time()
+        await send({"type": "http.response.body", "body": piece, "more_body": not is_last})
 
 
 async def _send_stream(
-    call: Call, headers: Headers, send: Send, loop: asyncio.AbstractEventLoop, stall_s: float
+    sender: Sender, headers: Headers, send: Send, loop: asyncio.AbstractEventLoop
 ) -> None:
-    stall = _Stall(call, loop, stall_s)
-    try:
-        stall.since = loop.time()
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [*_STREAM_HEADERS, *headers],
-            }
-        )
-        while True:
-            stall.since = 0.0
-            data = await call.outbox.take()
-            if data is None:
-                break
-            stall.since = loop.time()
-            await send({"type": "http.response.body", "body": data, "more_body": True})
-        if not call.ticket.client_left:
-            stall.since = loop.time()
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-    except asyncio.CancelledError:
-        if not stall.is_over:
-            raise
-        raise ClientGone from None
-    finally:
-        stall.stop()
+    """Pieces as they come; the last one ends the answer with it."""
+    outbox, more = sender.call.outbox, True
+    sender.since = loop.time()
+    await send(
+        {"type": "http.response.start", "status": 200, "headers": [*_STREAM_HEADERS, *headers]}
+    )
+    while more:
+        sender.since = 0.0
+        data = await outbox.take()
+        if sender.call.ticket.client_left:
+            return
+        more = data is not None and not outbox.is_at_end
+        sender.since = loop.time()
+        await send({"type": "http.response.body", "body": data or b"", "more_body": more})
 
 
 async def send_answer(send: Send, status: int, headers: Headers, body: bytes) -> None:

@@ -57,7 +57,7 @@ async def serve(
     headers += rate_headers(*key.limiters)
     if call.is_lowered:
         headers.append((b"x-reseller-max-tokens", b"%d" % call.sending.cap_tokens))
-    await relay(call, headers, receive, send, engine.early_open_s, engine.send_timeout_s)
+    await relay(engine.senders, call, headers, receive, send)
 
 
 def identify(engine: Engine, scope: Scope) -> ApiKey:
