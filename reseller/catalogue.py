@@ -36,11 +36,13 @@ class Model:
     output_modalities: frozenset[str]
     entry: Mapping[str, Any]
     endpoints: Rates | None = None
+    # What an alias (`~author/family-latest`) stands for now.
+    target: str = ""
 
     @property
     def canonical_id(self) -> str:
-        """The id without a variant: what price rules and allow-lists see."""
-        return self.id.partition(":")[0]
+        """The id of what answers, without a variant: what price rules and allow-lists see."""
+        return (self.target or self.id).partition(":")[0]
 
 
 class Catalogue:
@@ -106,6 +108,8 @@ def model_from_entry(
         return None
     top = entry.get("top_provider")
     top = top if isinstance(top, Mapping) else {}
+    alias = entry.get("alias_target")
+    target = alias.get("slug") if isinstance(alias, Mapping) else None
     return Model(
         id=name,
         row=row,
@@ -116,6 +120,7 @@ def model_from_entry(
         output_modalities=outputs,
         entry=entry,
         endpoints=dearest_standard(endpoints),
+        target=target if isinstance(target, str) else "",
     )
 
 
