@@ -48,6 +48,7 @@ Announce = Callable[["Running"], None]
 # How long one thread may keep the interpreter before the other gets it: the journal's thread
 # wants it back a few times a commit, and the default of 5 ms would be felt in every request.
 _SWITCH_S = 0.0005
+_GC_ALLOCATIONS = 20_000
 
 
 class TermsNotAccepted(ResellerError):
@@ -215,8 +216,10 @@ async def _serve(config: Config, announce: Announce) -> None:
         async with AdminSocket(shop.core, shop.chores.scheduler):
 
             def listening(url: str) -> None:
+                # What was built until now stays; requests leave few cycles, so look seldom.
                 gc.collect()
                 gc.freeze()
+                gc.set_threshold(_GC_ALLOCATIONS, 20, 20)
                 announce(_running(shop, url, demo))
 
             await run_server(shop.app, config, await _stopping(shop, stop), listening)

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from reseller.config_schema import Server
 from reseller.errors import BadRequest, TimedOut, TooLarge, Unavailable
+from reseller.gateway.sweep import Sweep
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -21,40 +22,33 @@ class ClientGone(Exception):
     """The client closed its connection before its request was whole."""
 
 
-class _Deadline:
-    """Cancels its task when the time is over. `asyncio.timeout` costs several times as much, and
-    nearly every body is there at once."""
+class _Reading:
+    """A body that is being read, looked at by the sweep: too late, its task is cancelled."""
 
-    __slots__ = ("_first_s", "_handle", "_loop", "_task", "is_over")
+    __slots__ = ("_task", "at", "is_over")
 
-    def __init__(self, seconds: float) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, at: float) -> None:
+        self.at = at
         self._task = asyncio.current_task()
-        self._first_s = self._loop.time() + seconds
         self.is_over = False
-        self._handle = self._loop.call_at(self._first_s, self._expire)
 
-    def extend(self, seconds: float) -> None:
-        """The deadline is now `seconds` after the first one."""
-        self._handle.cancel()
-        self._handle = self._loop.call_at(self._first_s + seconds, self._expire)
-
-    def stop(self) -> None:
-        """It no longer matters."""
-        self._handle.cancel()
-        if self.is_over and self._task is not None:
-            self._task.uncancel()
-
-    def _expire(self) -> None:
-        self.is_over = True
-        if self._task is not None:
+    def look(self, now: float) -> None:
+        """End the reading if its time is over."""
+        if now >= self.at and not self.is_over and self._task is not None:
+            self.is_over = True
             self._task.cancel()
+
+    def forgive(self) -> None:
+        """The cancellation was taken for what it meant."""
+        if self._task is not None:
+            self._task.uncancel()
 
 
 class BodyReader:
     """Reads bodies and counts the bytes that are in memory over all requests."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, sweep: Sweep) -> None:
+        self._sweep = sweep
         self._limit = server.body_limit_mb * _MEGABYTE
         self._all = server.bodies_in_flight_mb * _MEGABYTE
         self._timeout_s = server.body_timeout_s
@@ -71,7 +65,9 @@ class BodyReader:
             raise self._too_large()
         parts: list[bytes] = []
         size = 0
-        deadline = _Deadline(self._timeout_s)
+        latest = asyncio.get_running_loop().time() + self._timeout_s
+        reading = _Reading(latest)
+        self._sweep.add(reading)
         try:
             while True:
                 message = await receive()
@@ -86,17 +82,18 @@ class BodyReader:
                     parts.append(part)
                 if not message.get("more_body"):
                     break
-                deadline.extend(size / self._min_rate)
+                reading.at = latest + size / self._min_rate
         except asyncio.CancelledError:
             self.release(size)
-            if not deadline.is_over:
+            if not reading.is_over:
                 raise
+            reading.forgive()
             raise self._too_slow(size) from None
         except BaseException:
             self.release(size)
             raise
         finally:
-            deadline.stop()
+            self._sweep.discard(reading)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def release(self, size: int) -> None:

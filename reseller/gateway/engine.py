@@ -23,9 +23,9 @@ from reseller.gateway.body import BodyReader
 from reseller.gateway.call import Call
 from reseller.gateway.dialects.openai import OpenAIDialect, Sending
 from reseller.gateway.pending import PendingQueue
-from reseller.gateway.relay import Senders
 from reseller.gateway.running import Running
 from reseller.gateway.settle import Settler, Ticket
+from reseller.gateway.sweep import Sweep
 from reseller.gateway.turns import Turns
 from reseller.gateway.upstream import Upstream
 from reseller.ids import keyed_hash
@@ -66,10 +66,12 @@ class Engine:
         self.upstream = upstream
         self.settler = settler
         self.pending = pending
-        self.bodies = BodyReader(core.config.server)
-        self.senders = Senders(
-            self.loop, core.config.server.send_timeout_s, core.config.server.early_open_s
-        )
+        server = core.config.server
+        self.early_open_s = server.early_open_s
+        self.send_timeout_s = server.send_timeout_s
+        times = (server.early_open_s or 10.0, server.send_timeout_s, server.body_timeout_s)
+        self.sweep = Sweep(self.loop, min(times) / 8)
+        self.bodies = BodyReader(server, self.sweep)
         self.keep_alive_s = _KEEP_ALIVE_S
         self.trusted_proxies = tuple(
             ipaddress.ip_network(network) for network in core.config.server.trusted_proxies
@@ -97,9 +99,11 @@ class Engine:
         except RateLimited as error:
             if error.code != BALANCE_HELD or not key.account.balance.running:
                 raise
-            return await self._turns.retry(
+            call = await self._turns.retry(
                 lambda: self.admit(key, dialect, ask, request_id), key.account.id, error
             )
+            call.has_waited = True
+            return call
 
     def admit(self, key: ApiKey, dialect: OpenAIDialect, ask: Ask, request_id: str) -> Call:
         """A call with its hold reserved. Raises ResellerError; then nothing was consumed."""

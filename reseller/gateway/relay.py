@@ -7,11 +7,15 @@ as a `send` that does not return; both end in `call.depart`.
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from reseller.errors import ResellerError
 from reseller.gateway.body import ClientGone, Receive, Send
 from reseller.gateway.call import Call
 from reseller.gateway.outbox import OUTBOX_BYTES
+
+if TYPE_CHECKING:
+    from reseller.gateway.engine import Engine
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -24,103 +28,95 @@ _STREAM_HEADERS: Headers = [
 
 
 class Sender:
-    """One connection that sends an answer; `since` is when its present `send` began, else 0."""
+    """One connection that sends an answer, looked at by the sweep.
 
-    __slots__ = ("call", "is_given_up", "opens_at", "since", "task")
+    `since` is when its present `send` began, else 0. Only a request that lasts gets a task that
+    watches for its client's departure: most are answered before the first look.
+    """
 
-    def __init__(self, call: Call, opens_at: float) -> None:
-        self.call = call
-        self.task = asyncio.current_task()
+    __slots__ = (
+        "_call",
+        "_early_at",
+        "_receive",
+        "_stall_s",
+        "_task",
+        "_watcher",
+        "is_given_up",
+        "since",
+    )
+
+    def __init__(self, call: Call, receive: Receive, engine: Engine) -> None:
+        self._call = call
+        self._receive = receive
+        self._task = asyncio.current_task()
+        self._watcher: asyncio.Task[None] | None = None
+        self._stall_s = engine.send_timeout_s
+        self._early_at = 0.0
+        if call.ask.is_stream and engine.early_open_s:
+            self._early_at = engine.loop.time() + engine.early_open_s
         self.since = 0.0
-        self.opens_at = opens_at
         self.is_given_up = False
+        if call.has_waited:
+            # Its client may be gone by now: find out before anything is sent upstream.
+            self._start_watching()
 
-    def give_up(self) -> None:
-        """The client takes nothing: to us it is gone."""
+    def look(self, now: float) -> None:
+        """Notice a departure, a client that takes nothing, and a stream that waits too long."""
+        if self._watcher is None:
+            self._start_watching()
+        if self.since and now - self.since >= self._stall_s and not self.is_given_up:
+            self._give_up()
+        elif self._early_at and now >= self._early_at:
+            self._early_at = 0.0
+            self._call.open_early()
+
+    def stop(self) -> None:
+        """The answer is sent, or nobody is there to take it."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self.is_given_up and self._task is not None:
+            self._task.uncancel()
+
+    def _give_up(self) -> None:
         self.is_given_up = True
-        self.call.depart()
-        if self.task is not None:
-            self.task.cancel()
+        self._call.depart()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _start_watching(self) -> None:
+        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._call.depart()
 
 
-class Senders:
-    """Everyone who sends, looked over now and then: one timer for all instead of two for each."""
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, stall_s: float, early_open_s: float
-    ) -> None:
-        self._loop = loop
-        self._stall_s = stall_s
-        self._early_open_s = early_open_s
-        self._all: set[Sender] = set()
-        self._tick_s = min(1.0, stall_s / 4, early_open_s / 4 if early_open_s else 1.0)
-        self._is_looking = False
-
-    def enter(self, call: Call) -> Sender:
-        """Begin to watch a connection."""
-        opens_at = 0.0
-        if call.ask.is_stream and self._early_open_s:
-            opens_at = self._loop.time() + self._early_open_s
-        sender = Sender(call, opens_at)
-        self._all.add(sender)
-        if not self._is_looking:
-            self._is_looking = True
-            self._loop.call_later(self._tick_s, self._look)
-        return sender
-
-    def leave(self, sender: Sender) -> None:
-        """Its answer is sent, or nobody is there to take it."""
-        self._all.discard(sender)
-
-    def _look(self) -> None:
-        now = self._loop.time()
-        for sender in list(self._all):
-            if sender.since and now - sender.since >= self._stall_s:
-                self._all.discard(sender)
-                sender.give_up()
-            elif sender.opens_at and now >= sender.opens_at:
-                sender.opens_at = 0.0
-                sender.call.open_early()
-        self._is_looking = bool(self._all)
-        if self._is_looking:
-            self._loop.call_later(self._tick_s, self._look)
-
-
-async def relay(
-    senders: Senders, call: Call, headers: Headers, receive: Receive, send: Send
-) -> None:
+async def relay(engine: Engine, call: Call, headers: Headers, receive: Receive, send: Send) -> None:
     """Send the call's answer. Raises ResellerError before anything was sent, ClientGone."""
-    loop = asyncio.get_running_loop()
-    watcher = loop.create_task(_watch(call, receive))
-    sender = senders.enter(call)
+    sender = Sender(call, receive, engine)
+    engine.sweep.add(sender)
     try:
         await call.head
         if call.ask.is_stream:
-            await _send_stream(sender, headers, send, loop)
+            await _send_stream(sender, call, headers, send, engine.loop)
         else:
             body = await call.outbox.take()
             if body is not None:
-                await _send_whole(sender, [JSON_TYPE, *headers], body, send, loop)
+                await _send_whole(sender, [JSON_TYPE, *headers], body, send, engine.loop)
     except (ResellerError, ClientGone):
         raise
     except asyncio.CancelledError:
         call.depart()
-        if not sender.is_given_up or sender.task is None:
+        if not sender.is_given_up:
             raise
-        sender.task.uncancel()
         raise ClientGone from None
     except BaseException:
         call.depart()
         raise
     finally:
-        senders.leave(sender)
-        watcher.cancel()
-
-
-async def _watch(call: Call, receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    call.depart()
+        engine.sweep.discard(sender)
+        sender.stop()
 
 
 async def _send_whole(
@@ -141,10 +137,10 @@ async def _send_whole(
 
 
 async def _send_stream(
-    sender: Sender, headers: Headers, send: Send, loop: asyncio.AbstractEventLoop
+    sender: Sender, call: Call, headers: Headers, send: Send, loop: asyncio.AbstractEventLoop
 ) -> None:
     """Pieces as they come; the last one ends the answer with it."""
-    outbox, more = sender.call.outbox, True
+    outbox, more = call.outbox, True
     sender.since = loop.time()
     await send(
         {"type": "http.response.start", "status": 200, "headers": [*_STREAM_HEADERS, *headers]}
@@ -152,7 +148,7 @@ async def _send_stream(
     while more:
         sender.since = 0.0
         data = await outbox.take()
-        if sender.call.ticket.client_left:
+        if call.ticket.client_left:
             return
         more = data is not None and not outbox.is_at_end
         sender.since = loop.time()

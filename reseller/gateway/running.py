@@ -49,6 +49,7 @@ class Running:
         "charged_nanos",
         "departed",
         "error",
+        "has_waited",
         "head",
         "is_lowered",
         "limiters",
@@ -83,6 +84,8 @@ class Running:
         self.started = engine.clock.monotonic()
         # Whether the output cap sent upstream is less than what was asked for.
         self.is_lowered = False
+        # Whether it waited for money that other requests held.
+        self.has_waited = False
         # The limiters it was counted in; its key may be given others meanwhile.
         self.limiters: tuple[Limiter, ...] = ()
         self.body_bytes = 0

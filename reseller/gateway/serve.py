@@ -57,7 +57,7 @@ async def serve(
     headers += rate_headers(*key.limiters)
     if call.is_lowered:
         headers.append((b"x-reseller-max-tokens", b"%d" % call.sending.cap_tokens))
-    await relay(engine.senders, call, headers, receive, send)
+    await relay(engine, call, headers, receive, send)
 
 
 def identify(engine: Engine, scope: Scope) -> ApiKey:
