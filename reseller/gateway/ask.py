@@ -96,7 +96,10 @@ def decode_body(body: bytes) -> Fields:
 
 def _compact_length(fields: Fields) -> int:
     """Length of the body if it has no white space and no repeated field."""
-    return sum(len(k) + len(memoryview(v)) + 4 for k, v in fields.items()) + (1 if fields else 2)
+    length = 1 if fields else 2
+    for name, value in fields.items():
+        length += len(name) + len(memoryview(value)) + 4
+    return length
 
 
 def _repeated(body: bytes, fields: Fields) -> str | None:

@@ -27,9 +27,10 @@ class _Reading:
 
     __slots__ = ("_task", "at", "is_over")
 
-    def __init__(self, at: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
         self.at = at
-        self._task = asyncio.current_task()
+        # Told the loop, it need not ask for it, which is a call to the system each time.
+        self._task = asyncio.current_task(loop)
         self.is_over = False
 
     def look(self, now: float) -> None:
@@ -65,8 +66,8 @@ class BodyReader:
             raise self._too_large()
         parts: list[bytes] = []
         size = 0
-        latest = asyncio.get_running_loop().time() + self._timeout_s
-        reading = _Reading(latest)
+        latest = self._sweep.loop.time() + self._timeout_s
+        reading = _Reading(self._sweep.loop, latest)
         self._sweep.add(reading)
         try:
             while True:

@@ -86,7 +86,7 @@ class Call(Running):
             raise stopping()
         body = self._dialect.body(self.ask, self.sending)
         self._maybe_billed = True
-        self._opening = asyncio.current_task()
+        self._opening = asyncio.current_task(self._loop)
         try:
             response = await self._engine.upstream.open(self._dialect.path, body)
         except NotSent:

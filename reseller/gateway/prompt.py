@@ -38,6 +38,16 @@ _decode_any = msgspec.json.Decoder().decode
 _encode = msgspec.json.encode
 
 
+def _may_hold_media(raw: bytes) -> bool:
+    # An escaped ASCII character could spell a media key that the marks would miss.
+    if b"\\u00" in raw:
+        return True
+    for mark in _MEDIA_MARKS:  # noqa: SIM110 - a generator here would cost as much as the search
+        if mark in raw:
+            return True
+    return False
+
+
 class Prompt:
     """The bound of a prompt: tokens, flat holds in nanos, and the kinds of media in it."""
 
@@ -70,8 +80,7 @@ class Prompt:
 
     def add_parts(self, raw: bytes, holds: Holds) -> None:
         """Count JSON that may hold media parts."""
-        # An escaped ASCII character could spell a media key that the marks would miss.
-        if b"\\u00" not in raw and not any(mark in raw for mark in _MEDIA_MARKS):
+        if not _may_hold_media(raw):
             self.add_text(raw)
             return
         try:

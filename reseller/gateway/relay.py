@@ -37,6 +37,7 @@ class Sender:
     __slots__ = (
         "_call",
         "_early_at",
+        "_loop",
         "_receive",
         "_stall_s",
         "_task",
@@ -48,7 +49,8 @@ class Sender:
     def __init__(self, call: Call, receive: Receive, engine: Engine) -> None:
         self._call = call
         self._receive = receive
-        self._task = asyncio.current_task()
+        self._task = asyncio.current_task(engine.loop)
+        self._loop = engine.loop
         self._watcher: asyncio.Task[None] | None = None
         self._stall_s = engine.send_timeout_s
         self._early_at = 0.0
@@ -84,7 +86,7 @@ class Sender:
             self._task.cancel()
 
     def _start_watching(self) -> None:
-        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+        self._watcher = self._loop.create_task(self._watch())
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

@@ -22,7 +22,7 @@ class Sweep:
     """Looks at all it was given a few times a second, while there are any."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, tick_s: float) -> None:
-        self._loop = loop
+        self.loop = loop
         self._tick_s = max(0.01, min(MOST_TICK_S, tick_s))
         self._all: set[Watched] = set()
         self._is_running = False
@@ -32,16 +32,16 @@ class Sweep:
         self._all.add(watched)
         if not self._is_running:
             self._is_running = True
-            self._loop.call_later(self._tick_s, self._look)
+            self.loop.call_later(self._tick_s, self._look)
 
     def discard(self, watched: Watched) -> None:
         """Look at it no longer."""
         self._all.discard(watched)
 
     def _look(self) -> None:
-        now = self._loop.time()
+        now = self.loop.time()
         for watched in list(self._all):
             watched.look(now)
         self._is_running = bool(self._all)
         if self._is_running:
-            self._loop.call_later(self._tick_s, self._look)
+            self.loop.call_later(self._tick_s, self._look)

@@ -61,7 +61,9 @@ class Upstream:
             headers=headers,
             timeout=aiohttp.ClientTimeout(
                 total=None,
-                connect=config.connect_timeout_s,
+                # `connect` would also time the wait for a free connection, of which there are
+                # always enough, and would cost every request a timer.
+                connect=None,
                 sock_connect=config.connect_timeout_s,
                 sock_read=config.read_timeout_s,
             ),

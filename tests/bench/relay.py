@@ -37,7 +37,7 @@ class Relay:
             cookie_jar=aiohttp.DummyCookieJar(),
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=15, ttl_dns_cache=60),
             headers=_HEADERS,
-            timeout=aiohttp.ClientTimeout(total=None, connect=10, sock_connect=10, sock_read=600),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=600),
             auto_decompress=False,
             read_bufsize=16_384,
             skip_auto_headers=("user-agent",),

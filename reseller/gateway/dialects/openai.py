@@ -19,6 +19,7 @@ from reseller.gateway.sse import ChunkRewriter, clean_choices
 
 MAX_CHOICES = 8
 _MOST_TOKENS = 10_000_000
+_SHORTEST_MARK = 12
 # The letters of `ttl` as escapes, which nobody writes without a purpose.
 _SPELLED_TTL = (b"\\u0074", b"\\u006c", b"\\u006C")
 
@@ -252,12 +253,13 @@ def check_modalities(handled: Fields) -> None:
 
 def _has_hour_cache(fields: Fields) -> bool:
     """Whether a cache mark may ask for the dearer hour: any mention of a lifetime counts."""
-    raws = (bytes(value) for value in fields.values())
-    return any(
-        b'"ttl"' in raw or (b"\\u00" in raw and any(mark in raw for mark in _SPELLED_TTL))
-        for raw in raws
-        if len(raw) > 12
-    )
+    for value in fields.values():
+        raw = bytes(value)
+        if len(raw) <= _SHORTEST_MARK:
+            continue
+        if b'"ttl"' in raw or (b"\\u00" in raw and any(mark in raw for mark in _SPELLED_TTL)):
+            return True
+    return False
 
 
 def _choice_error(choices: msgspec.Raw) -> msgspec.Raw | None:
