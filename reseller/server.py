@@ -32,6 +32,8 @@ Announce = Callable[[str], None]
 
 _BACKLOG = 2048
 _IDLE_S = 75
+# Linux's number, for where the standard library does not name it.
+_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", 18)
 _MOST_HEADER_BYTES = 65_536
 # How long a client may take for what is left of its answer once nothing runs any more.
 _PARTING_S = 5
@@ -51,6 +53,11 @@ class _Connection(TCPServer):
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
         _connections.add(self)
+
+    async def _close(self) -> None:
+        # The system may have ended it (a client that took nothing): that is an end, too.
+        with contextlib.suppress(OSError):
+            await super()._close()
 
 
 _connections: weakref.WeakSet[_Connection] = weakref.WeakSet()
@@ -72,7 +79,8 @@ async def run_server(
 
     Raises AddressInUse.
     """
-    with bound_socket(config.server.host, config.server.port) as bound:
+    server = config.server
+    with bound_socket(server.host, server.port, server.send_timeout_s) as bound:
         host, port = bound.getsockname()[:2]
         scheme = "https" if config.tls.cert else "http"
         shown = f"[{host}]" if ":" in host else host
@@ -86,7 +94,7 @@ async def run_server(
 
 
 @contextlib.contextmanager
-def bound_socket(host: str, port: int) -> Any:
+def bound_socket(host: str, port: int, stall_s: float) -> Any:
     """A socket bound to the address, port 0 for a free one. Raises AddressInUse."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
@@ -97,8 +105,11 @@ def bound_socket(host: str, port: int) -> Any:
         except OSError as error:
             raise AddressInUse(
                 f"Cannot listen on {host}:{port}: {error.strerror or error}. "
-                f"Set server.listen to a free address."
+                f"Choose another with --listen or server.listen."
             ) from None
+        # Connections inherit it: one that takes nothing for so long is ended by the system, after
+        # the request behind it has been given up.
+        bound.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, round(2_000 * stall_s))
         bound.listen(_BACKLOG)
         bound.setblocking(False)
         yield bound

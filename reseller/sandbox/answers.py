@@ -19,8 +19,8 @@ _FEW = (3, 12)
 _PIECE = b'%b"choices":[{"index":%d,%b,"finish_reason":null,"native_finish_reason":null}]}\n\n'
 
 _LINES = (
-    "This answer was made by the sandbox . No model thought about it , and no one was charged : "
-    "the words stand in a fixed order , so that every test can count them . Ask for more tokens "
+    "This answer was made by the sandbox . No model thought about it , so no real money moved . "
+    "The words stand in a fixed order , so that every test can count them . Ask for more tokens "
     "and the same lines come round again , calm as a carousel at closing time . Money , frames "
     "and errors behave as they would upstream , which is all a rehearsal stage has to do ."
 )

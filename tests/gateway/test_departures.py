@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -317,3 +318,26 @@ async def test_a_stop_that_cannot_wait(tmp_path: Path, engine: str, fault: str) 
             assert (await stand.chat(key)).status_code == 200
     finally:
         await upstream.stop()
+
+
+async def test_the_system_ends_a_connection_that_takes_nothing(tmp_path: Path) -> None:
+    """On Hypercorn the connection itself is ended, too, not only the request behind it."""
+    async with running_shop(tmp_path / "data", server__send_timeout_s=0.4) as stand:
+        key = await stand.customer(credit="100")
+        host, port = stand.url.removeprefix("http://").split(":")
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.connect((host, int(port)))
+            text = [{"role": "user", "content": "[[tokens=16000]] go"}]
+            body = json.dumps({"model": SMALL, "stream": True, "messages": text}).encode()
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}"
+            deaf.sendall(head.encode() + b"\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+            states = set[int]()
+            for _ in range(100):
+                await asyncio.sleep(0.1)
+                # The first byte of TCP_INFO is the connection's state; 1 is established.
+                states.add(deaf.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0])
+                if states - {1}:
+                    break
+            assert states - {1}, "the connection is still open"
+        await stand.check_books()
