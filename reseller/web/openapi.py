@@ -42,7 +42,13 @@ _MORE_CODES: dict[int, tuple[str, ...]] = {
     405: ("method_not_allowed",),
     429: ("balance_held", "upstream_busy"),
     431: ("request_too_large",),
-    503: ("admission_closed", "books_mismatch", "price_moved", "service_stopping", "upstream_overloaded"),
+    503: (
+        "admission_closed",
+        "books_mismatch",
+        "price_moved",
+        "service_stopping",
+        "upstream_overloaded",
+    ),
     504: ("upstream_error",),
     505: ("http_version_not_supported",),
 }
