@@ -214,11 +214,14 @@ class Live:
                 self.wallet.move(account, sign * transfer.amount_nanos)
 
     def account_mismatch(self, account: int, request_id: str, detail: str) -> None:
-        """Freeze the account; after three in a minute stop admission for all."""
+        """Freeze the account; after three accounts in a minute stop admission for all."""
+        self.alarms.tell("books_mismatch", f"account {account}, request {request_id}: {detail}")
         if (found := self.accounts.get(account)) is not None:
+            if found.is_frozen:
+                # The account's other running requests follow the first.
+                return
             found.is_frozen = True
             self.on_freeze(account)
-        self.alarms.tell("books_mismatch", f"account {account}, request {request_id}: {detail}")
         now = self.clock.monotonic()
         self._mismatches.append(now)
         while self._mismatches and now - self._mismatches[0] > 60:

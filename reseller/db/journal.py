@@ -9,6 +9,7 @@ behind (a balance that is not what memory believed freezes that account, the res
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 from collections import deque
@@ -315,11 +316,20 @@ class Journal:
                 except (GroupMismatch, sqlite3.IntegrityError) as error:
                     batch.failed.add(request_id)
                     self._mismatch(request_id, single, error)
+                    await self._keep_ids(single)
                 except sqlite3.Error as error:
                     self._failing(error)
                     await asyncio.sleep(_RETRY_MOST_S)
                     continue
                 break
+
+    async def _keep_ids(self, left_behind: Group) -> None:
+        """A settlement that stays behind carried its generation id: the next start needs it."""
+        for request_id, settlement in left_behind.settled.items():
+            usage = settlement.usage
+            if usage is not None and usage.generation_id is not None:
+                with contextlib.suppress(GroupMismatch, sqlite3.Error):
+                    await self._write(Group(identified={request_id: usage.generation_id}))
 
     def _mismatch(self, request_id: str, single: Group, error: Exception) -> None:
         log.error("request %s stays behind: %s", request_id, error)
