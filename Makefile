@@ -25,7 +25,7 @@ check: $(VENV)/.dev ## Lint and types
 	@$(BIN)/mypy
 
 unit: $(VENV)/.dev ## The tests alone; TESTS=tests/money for some of them
-	@$(BIN)/python -m pytest -n auto --dist loadfile $(TESTS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile -rs $(TESTS)
 
 slow: $(VENV)/.dev ## The long series: crashes, random days, fuzz
 	@RESELLER_SLOW=1 $(BIN)/python -m pytest -m slow $(TESTS)

@@ -220,10 +220,13 @@ class Call(Running):
             self._learn_id(rewriter.generation_id)
             # Where the same bytes brought the usage too, the settlement carries the id.
             await (self._settled or self._identified())
-        self._stop_if_possible()
+        if self.departed:
+            self._stop_if_possible()
         if out and (self.head.done() or self.meter.frames or rewriter.is_done):
             self._begin()
-            await self.outbox.put(out)
+            self.outbox.put_now(out)
+            if self.outbox.is_full:
+                await self.outbox.wait_for_room()
         if rewriter.error is not None:
             raise self._fault(rewriter.error)
 

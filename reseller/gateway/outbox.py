@@ -21,15 +21,19 @@ class Outbox:
         self._reader: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
 
-    async def put(self, data: bytes) -> None:
-        """Queue bytes; returns when there is room for more. After `abandon` they are dropped."""
-        self.put_now(data)
-        while self._size > OUTBOX_BYTES and not (self._is_abandoned or self._is_closed):
+    @property
+    def is_full(self) -> bool:
+        """Whether the writer should wait before it puts more."""
+        return self._size > OUTBOX_BYTES and not (self._is_abandoned or self._is_closed)
+
+    async def wait_for_room(self) -> None:
+        """Return when more may be put. After `abandon` and `close` there is always room."""
+        while self.is_full:
             self._room = self._loop.create_future()
             await self._room
 
     def put_now(self, data: bytes) -> None:
-        """Queue bytes without waiting for room."""
+        """Queue bytes; after `abandon` and `close` they are dropped."""
         if self._is_abandoned or self._is_closed:
             return
         self._items.append(data)

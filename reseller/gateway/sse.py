@@ -57,6 +57,14 @@ class FrameScanner:
         """The frames that are complete now, without their blank line."""
         if self._held or b"\r" in chunk:
             chunk = self._normalise(chunk)
+        elif (
+            not self._tail
+            and chunk.endswith(b"\n\n")
+            and not chunk.startswith(b"\n")
+            and b"\n\n\n" not in chunk
+        ):
+            # Nearly always: whole frames and nothing left over.
+            return chunk[:-2].split(b"\n\n")
         joint = self._tail + chunk
         if b"\n\n" not in joint:
             # Only the end can join with what comes: large frames are not copied again and again.
