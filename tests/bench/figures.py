@@ -13,7 +13,10 @@ OUT = Path(__file__).parent / "out"
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured value; `bar` None where it only informs, `at_most` says which side is good."""
+    """One measured value; `bar` None where it only informs, `at_most` says which side is good.
+
+    `is_unsure` where the yardstick itself was so disturbed that nothing can be said.
+    """
 
     name: str
     engine: str
@@ -22,11 +25,12 @@ class Figure:
     bar: float | None = None
     at_most: bool = True
     note: str = ""
+    is_unsure: bool = False
 
     @property
     def is_kept(self) -> bool | None:
-        """Whether the bar is kept; None without one."""
-        if self.bar is None:
+        """Whether the bar is kept; None without one, or where that is not known."""
+        if self.bar is None or self.is_unsure:
             return None
         return self.value <= self.bar if self.at_most else self.value >= self.bar
 
@@ -47,7 +51,8 @@ def table(figures: Iterable[Figure]) -> str:
         if figure.bar is not None:
             bar = f"{'≤' if figure.at_most else '≥'} {shown(figure.bar)}"
         value = f"{shown(figure.value)} {figure.unit}".strip()
-        rows.append((figure.name, figure.engine, value, bar, verdicts[figure.is_kept], figure.note))
+        verdict = "unsure" if figure.is_unsure else verdicts[figure.is_kept]
+        rows.append((figure.name, figure.engine, value, bar, verdict, figure.note))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = []
     for row in rows:

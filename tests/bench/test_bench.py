@@ -92,11 +92,13 @@ def test_figures_show_their_bars(tmp_path: Path) -> None:
         Figure("slow", "granian", 3_000, "ms", 2.0, note="why"),
         Figure("many", "", 0.9, "×", 0.85, at_most=False),
         Figure("told", "", 7, "MB"),
+        Figure("disturbed", "", 1, "ms", 2, is_unsure=True),
     ]
     lines = [line.split() for line in table(figures).splitlines()[2:]]
     assert lines[0] == ["quick", "granian", "1.50", "ms", "≤", "2.00", "pass"]
     assert lines[1] == ["slow", "granian", "3,000", "ms", "≤", "2.00", "SHORT", "why"]
     assert lines[2] == ["many", "0.90", "×", "≥", "0.85", "pass"]
     assert lines[3] == ["told", "7.00", "MB"]
+    assert lines[4] == ["disturbed", "1.00", "ms", "≤", "2.00", "unsure"]
     found = json.loads(save(figures, "bench", tmp_path).read_text())
-    assert [figure["is_kept"] for figure in found["figures"]] == [True, False, True, None]
+    assert [figure["is_kept"] for figure in found["figures"]] == [True, False, True, None, None]
