@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 OUTBOX_BYTES = 65_536
+# What the server is handed at once: it may keep several pieces for a client that reads slowly.
+PIECE_BYTES = 16_384
 
 
 class Outbox:
@@ -59,17 +61,23 @@ class Outbox:
         """Whether everything was taken and no more will come."""
         return self._is_closed and not self._items
 
-    async def take(self) -> bytes | None:
-        """Everything that waits, as one piece; None at the end. One reader at a time."""
+    async def take(self, most: int | None = None) -> bytes | None:
+        """What waits, as one piece of at most so many bytes; None at the end. One reader at a
+        time."""
         while not self._items:
             if self._is_closed or self._is_abandoned:
                 return None
             self._reader = self._loop.create_future()
             await self._reader
         items, self._items = self._items, []
-        self._size = 0
-        _resolve(self._room)
-        return items[0] if len(items) == 1 else b"".join(items)
+        data = items[0] if len(items) == 1 else b"".join(items)
+        if most is not None and len(data) > most:
+            self._items.append(data[most:])
+            data = data[:most]
+        self._size -= len(data)
+        if self._size <= OUTBOX_BYTES:
+            _resolve(self._room)
+        return data
 
 
 def _resolve(future: asyncio.Future[None] | None) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from reseller.errors import ResellerError
 from reseller.gateway.body import ClientGone, Receive, Send
 from reseller.gateway.call import Call
-from reseller.gateway.outbox import OUTBOX_BYTES
+from reseller.gateway.outbox import OUTBOX_BYTES, PIECE_BYTES
 
 if TYPE_CHECKING:
     from reseller.gateway.engine import Engine
@@ -149,7 +149,7 @@ async def _send_stream(
     )
     while more:
         sender.since = 0.0
-        data = await outbox.take()
+        data = await outbox.take(PIECE_BYTES)
         if call.ticket.client_left:
             return
         more = data is not None and not outbox.is_at_end
