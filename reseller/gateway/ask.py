@@ -19,7 +19,7 @@ Fields: TypeAlias = dict[str, msgspec.Raw]
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
 _BLANK = b" \t\r\n"
 
 T = TypeVar("T")

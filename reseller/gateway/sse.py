@@ -20,14 +20,16 @@ DONE = b"data: [DONE]\n\n"
 _CHOICES = b'"choices":'
 _DATA = b"data: "
 # A chunk from its choices on without a word in it; what is beyond is text.
-_SKELETON_BYTES = 115
+_SKELETON_BYTES = 105
+# From longer chunks the shape of the next ones is not learnt: they are none of the usual.
+_LEARNT_BYTES = 4_096
 # Names that may not pass unparsed; a frame that holds one (or text that quotes one) is parsed.
 _MARKS = re.compile(
     rb'"(?:usage|error|provider|openrouter_metadata|cost_details|is_byok|user_id|gen-)|cost"'
 )
 # One choice with one piece of text: what stands before and behind it hardly ever changes.
 _TEXT_CHUNK = re.compile(
-    rb'("choices":\[\{"index":0,"delta":\{(?:"role":"assistant",)?"content":")(?:[^"\\]|\\.)*'
+    rb'(\[\{"index":0,"delta":\{(?:"role":"assistant",)?"content":")[^"\\]*+(?:\\.[^"\\]*+)*+'
     rb'("(?:,"role":"assistant")?\},[^\n]*\}\]\})'
 )
 _SHOWN_FIELDS = (
@@ -123,7 +125,7 @@ class ChunkRewriter:
         self._meter = meter
         self._on_usage = on_usage
         self._show_provider = show_provider
-        # What stands before the choices, upstream's and ours.
+        # What stands before the list of choices, upstream's and ours.
         self._head = b""
         self._own_head = b""
         # What stands before and behind the text of a chunk with one choice.
@@ -164,11 +166,14 @@ class ChunkRewriter:
         if not head or not frame.startswith(head):
             return b""
         rest = frame[len(head) :]
+        # The choices must be all that is left: nothing may stand behind their list.
+        if not rest.endswith(b"}]}") or b"]," in rest:
+            return b""
         if _MARKS.search(rest) is not None or b"\n" in rest:
             return b""
         self._meter.frames += 1
         self._meter.text_bytes += max(0, len(rest) - _SKELETON_BYTES)
-        if (found := _TEXT_CHUNK.fullmatch(rest)) is not None:
+        if len(rest) < _LEARNT_BYTES and (found := _TEXT_CHUNK.fullmatch(rest)) is not None:
             self._before, self._behind = head + found[1], found[2]
         return self._own_head + rest
 
@@ -222,8 +227,8 @@ class ChunkRewriter:
         known = {"id", "object", "created", "model", "provider"}
         if before.keys() <= known and "id" in before:
             own = self._shown({name: fields[name] for name in before})
-            self._head = frame[:at]
-            self._own_head = _DATA + _encode(own)[:-1] + b","
+            self._head = frame[: at + len(_CHOICES)]
+            self._own_head = _DATA + _encode(own)[:-1] + b"," + _CHOICES
 
 
 def clean_choices(choices: msgspec.Raw) -> Any:
