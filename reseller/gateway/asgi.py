@@ -42,6 +42,10 @@ class MethodNotAllowed(BadRequest):
     status = 405
     default_code = "method_not_allowed"
 
+    def __init__(self, method: str, allowed: str) -> None:
+        super().__init__(f"Use {allowed} here, not {method!r:.20}.")
+        self.allowed = allowed
+
 
 class HttpVersion(ResellerError):
     """HTTP/2 without the front proxy."""
@@ -80,7 +84,8 @@ class Gateway:
     async def _answer(
         self, scope: Scope, receive: Receive, send: Send, headers: Headers, request_id: str
     ) -> None:
-        if scope["http_version"] not in ("1.1", "1.0"):
+        # One of the servers calls 1.0 "1".
+        if scope["http_version"] not in ("1.1", "1.0", "1"):
             raise HttpVersion("Use HTTP/1.1; HTTP/2 is offered by the proxy in front.")
         if sum(len(name) + len(value) for name, value in scope["headers"]) > _HEADER_BYTES:
             raise TooLarge("The request's headers are larger than 32 KB.", status=431)
@@ -117,7 +122,7 @@ class Gateway:
 
 def _only(method: str, allowed: str) -> None:
     if method != allowed:
-        raise MethodNotAllowed(f"Use {allowed} here, not {method!r:.20}.")
+        raise MethodNotAllowed(method, allowed)
 
 
 async def _preflight(scope: Scope, send: Send, headers: Headers) -> None:
@@ -141,6 +146,8 @@ async def _send_error(send: Send, error: ResellerError, headers: Headers) -> Non
         JSON_TYPE,
         (b"x-should-retry", b"true" if error.should_retry else b"false"),
     ]
+    if isinstance(error, MethodNotAllowed):
+        extra.append((b"allow", f"{error.allowed}, OPTIONS".encode()))
     if error.retry_after_ms is not None:
         extra.append((b"retry-after", b"%d" % -(-error.retry_after_ms // 1000)))
         extra.append((b"retry-after-ms", b"%d" % error.retry_after_ms))
