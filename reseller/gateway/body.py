@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
@@ -16,6 +17,11 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Scope: TypeAlias = MutableMapping[str, Any]
 
 _MEGABYTE = 1_048_576
+# A refused body that is small is in the system's buffers already; of others so much is read.
+_SMALL_BYTES = 16_384
+_PASSED_BYTES = 64 * _MEGABYTE
+_PASSED_S = 5.0
+_PAUSE_S = 0.5
 
 
 class ClientGone(Exception):
@@ -96,6 +102,27 @@ class BodyReader:
         finally:
             self._sweep.discard(reading)
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def pass_over(self, receive: Receive, content_length: int | None) -> None:
+        """Read a refused body for a while without keeping it. Raises ClientGone.
+
+        An answer to a client that is still sending would be lost with its connection, and it
+        would send the same again.
+        """
+        if content_length is not None and content_length <= _SMALL_BYTES:
+            return
+        left, loop = _PASSED_BYTES, self._sweep.loop
+        end = loop.time() + _PASSED_S
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PAUSE_S) as pause:
+                while left > 0:
+                    message = await receive()
+                    pause.reschedule(min(end, loop.time() + _PAUSE_S))
+                    if message["type"] == "http.disconnect":
+                        raise ClientGone
+                    left -= len(message.get("body", b""))
+                    if not message.get("more_body"):
+                        return
 
     def release(self, size: int) -> None:
         """`size` bytes of a body are no longer needed."""

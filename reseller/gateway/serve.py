@@ -19,7 +19,7 @@ is tried again as they end, for a moment. From step 6 on a task of the server ow
 
 from __future__ import annotations
 
-from reseller.errors import RateLimited, Unauthenticated
+from reseller.errors import Forbidden, RateLimited, TooLarge, Unauthenticated, Unavailable
 from reseller.gateway.address import client_address
 from reseller.gateway.ask import decode_body
 from reseller.gateway.body import Receive, Scope, Send, content_length
@@ -40,8 +40,13 @@ async def serve(
     request_id: str,
 ) -> None:
     """Serve one paid request. Raises ResellerError before anything was sent, ClientGone."""
-    key = identify(engine, scope)
-    body = await engine.bodies.read(receive, content_length(scope["headers"]))
+    length = content_length(scope["headers"])
+    try:
+        key = identify(engine, scope)
+        body = await engine.bodies.read(receive, length)
+    except (Unauthenticated, Forbidden, TooLarge, Unavailable):
+        await engine.bodies.pass_over(receive, length)
+        raise
     size = len(body)
     try:
         ask = dialect.ask(decode_body(body), engine.core.config.holds)

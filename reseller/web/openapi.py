@@ -28,10 +28,7 @@ _MORE_CODES: dict[int, tuple[str, ...]] = {
     ),
     401: ("missing_api_key", "key_expired", "key_disabled"),
     402: ("spend_limit_reached",),
-    403: (
-        *("account_suspended", "address_not_allowed", "model_not_allowed", "content_moderated"),
-        "streaming_suspended",
-    ),
+    403: (*("account_suspended", "address_not_allowed", "model_not_allowed", "content_moderated"),),
     404: ("model_not_found", "model_unavailable", "unknown_path"),
     422: (
         *("context_length_exceeded", "max_tokens_exceeded", "token_limit_exceeded"),
@@ -40,8 +37,9 @@ _MORE_CODES: dict[int, tuple[str, ...]] = {
         *("image_not_found", "image_download_failed"),
     ),
     405: ("method_not_allowed",),
-    429: ("balance_held", "upstream_busy"),
+    429: ("balance_held", "streaming_suspended", "upstream_busy"),
     431: ("request_too_large",),
+    502: ("upstream_cut_off", "upstream_lost", "upstream_unreachable"),
     503: (
         "admission_closed",
         "books_mismatch",
