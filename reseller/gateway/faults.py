@@ -64,7 +64,8 @@ def fault_from_frame(raw: msgspec.Raw) -> Fault:
     """What an error inside a stream or a 200 means."""
     error = _object(_decode(bytes(raw)))
     code = str(error.get("code"))
-    status = int(code) if len(code) == 3 and code.isdigit() and 400 <= int(code) <= 599 else 502
+    is_status = len(code) == 3 and code.isascii() and code.isdigit() and "400" <= code <= "599"
+    status = int(code) if is_status else 502
     return _fault(status, error, None)
 
 

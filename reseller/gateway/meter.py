@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import msgspec.structs
 
 from reseller.money.rates import TOKENS_PER_RATE, Rates
 from reseller.units import BadAmount, Nanos, Picos, ceil_div, picos_from_usd, usd_text
@@ -45,6 +46,7 @@ class _Usage(msgspec.Struct):
 
 
 _decode_usage = msgspec.json.Decoder(_Usage).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _MOST_TOKENS = 1 << 40
 
 
@@ -68,10 +70,11 @@ class Usage:
 
 def read_usage(raw: bytes | msgspec.Raw) -> Usage:
     """The `usage` object of a chat, completion or embedding answer. Never raises."""
+    doubt = ""
     try:
         found = _decode_usage(raw)
     except (msgspec.DecodeError, RecursionError) as error:
-        return Usage(doubt=f"usage cannot be read: {error}")
+        found, doubt = _read_odd(raw, f"usage cannot be read: {error}")
     prompt = found.prompt_tokens_details or _PromptDetails()
     completion = found.completion_tokens_details or _CompletionDetails()
     usage = Usage(
@@ -81,9 +84,29 @@ def read_usage(raw: bytes | msgspec.Raw) -> Usage:
         cache_write_tokens=_count(prompt.cache_write_tokens),
         reasoning_tokens=_count(completion.reasoning_tokens),
     )
+    if doubt:
+        usage.doubt = doubt
+        return usage
     details = found.cost_details.upstream_inference_cost if found.cost_details else None
     usage.cost_picos, usage.doubt = read_cost(found.cost, bool(found.is_byok), details)
     return usage
+
+
+def _read_odd(raw: bytes | msgspec.Raw, doubt: str) -> tuple[_Usage, str]:
+    """A usage that is not as it should be, field by field; `doubt` where that touches the cost."""
+    odd = _Usage()
+    try:
+        found = _decode_fields(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return odd, doubt
+    wrong = set()
+    for field in msgspec.structs.fields(_Usage):
+        if field.name in found:
+            try:
+                setattr(odd, field.name, msgspec.json.decode(found[field.name], type=field.type))
+            except (msgspec.DecodeError, RecursionError):
+                wrong.add(field.name)
+    return odd, doubt if wrong & {"cost", "is_byok", "cost_details"} else ""
 
 
 def read_cost(
