@@ -71,6 +71,10 @@ class Switch:
         """One request, or Quart's lifespan."""
         if scope["type"] == "http" and is_gateway_path(scope["path"]):
             await self._gateway(scope, receive, send)
+        elif scope["type"] == "websocket":
+            # There are none here; closed before it was accepted it is answered 403.
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})
         else:
             await self._pages(scope, receive, send)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
 
 from reseller.cli import look
-from reseller.cli.shell import Shell, offered
+from reseller.cli.shell import WRONG, Shell, offered
 
 _YES = click.option("--yes", is_flag=True, help="Do not ask.")
 _PERIODS = (("today", "today"), ("days_30", "30 days"), ("ever", "ever"))
@@ -76,6 +77,8 @@ def show_terms(shell: Shell) -> None:
 @offered
 def accept_terms(shell: Shell, yes: bool) -> None:
     """Record that you have read the terms and have the consent they ask for."""
+    if not yes and not sys.stdin.isatty():
+        shell.leave("Say --yes: this is your word, and nobody is here to ask.", status=WRONG)
     shell.confirm("Have you read both sets of terms (terms show), and do you have consent?", yes)
     shell.do("terms.accept", {}, _accepted)
 

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-from reseller.errors import BadRequest
+from reseller.errors import BadRequest, TooLarge
 
 Fields: TypeAlias = dict[str, msgspec.Raw]
 
@@ -21,6 +21,8 @@ _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
 _BLANK = b" \t\r\n"
+# Several times what any API knows: more are only there to be walked over.
+_MOST_FIELDS = 256
 
 T = TypeVar("T")
 
@@ -85,6 +87,8 @@ def decode_body(body: bytes) -> Fields:
         raise BadRequest("The request body must be a JSON object.", code="invalid_json") from None
     except msgspec.DecodeError as error:
         raise BadRequest(f"The request body is not JSON: {error}", code="invalid_json") from None
+    if len(fields) > _MOST_FIELDS:
+        raise TooLarge(f"{len(fields)} fields in the body are more than {_MOST_FIELDS}.")
     if len(body) != _compact_length(fields) and (twice := _repeated(body, fields)):
         raise BadRequest(
             f"The field {twice!r:.60} stands in the body twice.",

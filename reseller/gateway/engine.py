@@ -17,7 +17,15 @@ import msgspec
 
 from reseller.catalogue import Model
 from reseller.core import Core
-from reseller.errors import BadRequest, Forbidden, NotFound, RateLimited, ResellerError, Unavailable
+from reseller.errors import (
+    BadRequest,
+    Forbidden,
+    InsufficientCredit,
+    NotFound,
+    RateLimited,
+    ResellerError,
+    Unavailable,
+)
 from reseller.gateway.ask import Ask
 from reseller.gateway.body import BodyReader
 from reseller.gateway.call import Call
@@ -34,7 +42,7 @@ from reseller.log import log_request
 from reseller.money.pricing import PriceRule, Quote, charge, quote
 from reseller.money.rates import MINUTES_PER_DAY, Rates
 from reseller.money.wallet import BALANCE_HELD
-from reseller.units import PICOS_PER_NANO, ceil_div, picos_text
+from reseller.units import PICOS_PER_NANO, ceil_div, picos_text, usd_text
 
 log = logging.getLogger("reseller.gateway")
 
@@ -104,6 +112,21 @@ class Engine:
             )
             call.has_waited = True
             return call
+
+    def check_early(self, key: ApiKey) -> None:
+        """Refuse before the body is read what could not be admitted whatever is in it.
+
+        Raises ResellerError. `admit` looks again: the body may take its time.
+        """
+        self.live.admission.check()
+        now = self.clock.monotonic()
+        for limiter in key.limiters:
+            limiter.check(now)
+        balance = key.account.balance.balance_nanos
+        if balance <= 0 and not self.live.catalogue.show_free:
+            raise InsufficientCredit(
+                f"Your balance is ${usd_text(balance)}. Add credits in the dashboard under Billing."
+            )
 
     def admit(self, key: ApiKey, dialect: OpenAIDialect, ask: Ask, request_id: str) -> Call:
         """A call with its hold reserved. Raises ResellerError; then nothing was consumed."""
@@ -288,7 +311,7 @@ class Engine:
     def release_body(self, call: Running) -> None:
         """The request's body is no longer in memory."""
         if call.body_bytes:
-            self.bodies.release(call.body_bytes)
+            self.bodies.release(call.body_bytes, call.ticket.account.id)
             call.body_bytes = 0
 
     def suspend(self, account: Account) -> None:

@@ -5,15 +5,18 @@ Base64 is never counted by its length. Most prompts are text only and are not ta
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 
 from reseller.config_schema import Holds
-from reseller.errors import BadRequest
+from reseller.errors import BadRequest, TooLarge
 from reseller.gateway.ask import Fields, decode_field, prompt_bound
 
 MAX_MESSAGES = 10_000
+MAX_PIECES = 100_000
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
 _PER_MESSAGE_TOKENS = 4
 # What each kind of part is named, as a key or as a type, here and in the upstream's other APIs.
 _KINDS = {
@@ -36,6 +39,21 @@ class _Message(msgspec.Struct):
 _decode_messages = msgspec.json.Decoder(list[_Message]).decode
 _decode_any = msgspec.json.Decoder().decode
 _encode = msgspec.json.encode
+
+
+def _check_pieces(raw: bytes) -> None:
+    """Refuse what would take long to take apart: no prompt has so many parts.
+
+    Text does not count, however long and whatever is in it. Raises TooLarge.
+    """
+    if len(raw) <= MAX_PIECES:
+        return
+    bare = _STRING.sub(b"", raw)
+    if sum(map(bare.count, (b",", b"[", b"{"))) > MAX_PIECES:
+        raise TooLarge(
+            f"The messages have more than {MAX_PIECES} parts. Send fewer, longer ones.",
+            param="messages",
+        )
 
 
 def _may_hold_media(raw: bytes) -> bool:
@@ -83,10 +101,15 @@ class Prompt:
         if not _may_hold_media(raw):
             self.add_text(raw)
             return
+        _check_pieces(raw)
         try:
             self.add_text(_encode(self._without_media(_decode_any(raw), holds)))
         except RecursionError:
             raise BadRequest("The request body is nested too deeply.", code="too_deep") from None
+        except (msgspec.MsgspecError, OverflowError) as error:
+            raise BadRequest(
+                f"The field 'messages' cannot be read: {error}.", code="invalid_value"
+            ) from None
 
     def _without_media(self, value: Any, holds: Holds) -> Any:
         """The value with every media part counted by allowance and cut out."""

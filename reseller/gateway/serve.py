@@ -19,7 +19,7 @@ is tried again as they end, for a moment. From step 6 on a task of the server ow
 
 from __future__ import annotations
 
-from reseller.errors import Forbidden, RateLimited, TooLarge, Unauthenticated, Unavailable
+from reseller.errors import RateLimited, ResellerError, TimedOut, Unauthenticated
 from reseller.gateway.address import client_address
 from reseller.gateway.ask import decode_body
 from reseller.gateway.body import Receive, Scope, Send, content_length
@@ -43,9 +43,14 @@ async def serve(
     length = content_length(scope["headers"])
     try:
         key = identify(engine, scope)
-        body = await engine.bodies.read(receive, length)
-    except (Unauthenticated, Forbidden, TooLarge, Unavailable):
-        await engine.bodies.pass_over(receive, length)
+        account = key.account.id
+        engine.check_early(key)
+        body = await engine.bodies.read(receive, length, account)
+    except ResellerError as error:
+        if isinstance(error, RateLimited):
+            headers += rate_headers(*key.limiters)
+        if not isinstance(error, TimedOut):
+            await engine.bodies.pass_over(receive, length)
         raise
     size = len(body)
     try:
@@ -53,7 +58,7 @@ async def serve(
         del body
         call = await engine.admit_soon(key, dialect, ask, request_id)
     except BaseException as error:
-        engine.bodies.release(size)
+        engine.bodies.release(size, account)
         if isinstance(error, RateLimited):
             headers += rate_headers(*key.limiters)
         raise

@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from reseller import __version__
 from reseller.cli import main
@@ -61,7 +62,7 @@ def test_a_first_shop_from_nothing(asked: Ask, typed: Type, tmp_path: Path) -> N
         (("limits", "set", "--email", ADA, "--rpm", "1,000".replace(",", "")), "1,000"),
         (("pricing", "set", "--pattern", "a/*", "--block"), "blocked"),
         (("admission", "off", "--reason", "fire"), "closed (operator: fire)"),
-        (("terms", "accept"), "accepted"),
+        (("terms", "accept", "--yes"), "accepted"),
         (("audit",), "customer.create"),
         (("version",), __version__),
     ],
@@ -249,3 +250,11 @@ def test_every_command_has_help() -> None:
         left += [(f"{name} {sub}", each) for sub, each in getattr(command, "commands", {}).items()]
     for group in ("serve", "admin", "customer", "key", "credit", "limits", "pricing", "usage"):
         assert group in main.commands
+
+
+def test_terms_are_not_accepted_by_nobody(tmp_path: Path) -> None:
+    """Where no person is at a terminal, only `--yes` is a word."""
+    words = ["--data-dir", str(tmp_path), "terms", "accept"]
+    refused = CliRunner().invoke(main, words, input="no\n")
+    assert refused.exit_code == 2
+    assert "--yes" in refused.output
