@@ -230,6 +230,16 @@ def _refusal(
                 f"{'' if cap.period is Period.TOTAL else ' or wait until it resets'}.",
                 code="spend_limit_reached",
             )
+    for cap in caps:
+        if cap.held_nanos and _is_beyond(cap, needed):
+            return RateLimited(
+                f"${usd_text(cap.held_nanos)} of the {cap.period} spend limit of "
+                f"${usd_text(cap.limit_nanos or 0)} is held by requests that have not been "
+                f"charged yet; this one needs at least ${usd_text(needed)}. It can start when "
+                f"they finish.",
+                code=BALANCE_HELD,
+                retry_after_ms=1_000 if balance.running else _PENDING_RETRY_MS,
+            )
     if needed <= balance.balance_nanos:
         return RateLimited(
             f"${usd_text(balance.held_nanos)} of your balance of "
