@@ -64,7 +64,7 @@ class Kind:
 
     def read(self, value: object) -> object:
         """The value to keep, from what TOML or a caller holds."""
-        raise NotImplementedError
+        raise AssertionError("every kind reads")
 
     def from_text(self, text: str) -> object:
         """The value to keep, from an environment variable or a command-line flag."""
@@ -76,7 +76,7 @@ class Kind:
 
     def json_schema(self) -> dict[str, object]:
         """What JSON Schema says about values of this kind."""
-        raise NotImplementedError
+        raise AssertionError("every kind has a schema")
 
 
 class Flag(Kind):

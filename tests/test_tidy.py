@@ -35,7 +35,7 @@ ROOT = Path(__file__).parent.parent
 # Spelled apart so that this file does not hold what it looks for.
 UNFINISHED = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
 REGISTRY_HOSTS = re.compile(
-    r"files\.python" + r"hosted\.org|\bpypi\.org/simple|registry\.npm" + r"js|"
+    r"files\.python" + r"hosted\.org|\bpy" + r"pi\.org|registry\.npm" + r"js|"
     r"artifact" + r"ory\.|\bdevpi\.|\bnexus\.[a-z]|/simple/?(?=\s|$)",
     re.IGNORECASE,
 )
@@ -79,7 +79,7 @@ def index_hosts() -> set[str]:
     """Names of the hosts from which whoever runs this installs packages."""
     settings = (os.environ.get(name, "") for name in INDEX_SETTINGS)
     hosts = {urlsplit(url).hostname or "" for value in settings for url in value.split()}
-    return {host for host in hosts if "." in host and host != "pypi.org"}
+    return {host for host in hosts if "." in host}
 
 
 def broken(rule: Rule, folder: str) -> list[str]:
@@ -211,7 +211,13 @@ def test_a_rule_lets_good_code_be(rule: Rule, path: str, text: str) -> None:
 def test_the_registry_pattern_is_awake() -> None:
     """Addresses of indexes are found, ordinary words are not."""
     hosted = "https://files.python" + "hosted.org/packages/a"
-    for line in (hosted, "https://mirror.example/simple/", "https://mirror.example/simple"):
+    project = "https://py" + "pi.org/project/reseller"
+    for line in (
+        hosted,
+        project,
+        "https://mirror.example/simple/",
+        "https://mirror.example/simple",
+    ):
         assert REGISTRY_HOSTS.search(line)
-    for line in ("a simple page", "https://pypi.org/project/reseller", "/simple-page"):
+    for line in ("a simple page", "/simple-page"):
         assert not REGISTRY_HOSTS.search(line)
