@@ -37,8 +37,8 @@ _LIST_BALANCES = statement("list_balances")
 MAX_GROUP = 512
 # A commit costs about the same for one step as for fifty. Where they come so fast that they would
 # follow one another, they are spaced out and the groups grow; a few at once are not held up.
-_SPACING_S = 0.004
-_AT_ONCE_S = 4 * _SPACING_S
+_SPACING_S = 0.002
+_AT_ONCE_S = 8 * _SPACING_S
 _RETRY_FIRST_S = 0.05
 _RETRY_MOST_S = 1.0
 
