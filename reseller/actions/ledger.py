@@ -22,10 +22,13 @@ _DETAIL_LENGTH = 400
 
 async def verify_ledger(core: Core) -> Answer:
     """Prove the books; stop admission where they are wrong, and lift that stop where not."""
-    proof = await verify(core)
     live = core.live
+    before = live.admission.reasons.get(admission.BOOKS)
+    proof = await verify(core)
     if proof["ok"]:
-        live.admission.open(admission.BOOKS)
+        # What was found wrong meanwhile may have happened after it was looked at here.
+        if live.admission.reasons.get(admission.BOOKS) == before:
+            live.admission.open(admission.BOOKS)
         live.alarms.clear(ALARM)
     else:
         wrong = "; ".join(proof["wrong"])[:_DETAIL_LENGTH]

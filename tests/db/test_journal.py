@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from reseller import admission
 from reseller.actions.table import perform
 from reseller.clock import ShiftedClock
 from reseller.db.connect import DATABASE_NAME, FolderInUse, locked_folder
@@ -152,13 +153,27 @@ async def test_three_mismatches_close_the_shop(tmp_path: Path, upstream: Upstrea
         keys = [await stand.customer(f"c{n}@example.com") for n in range(4)]
         for count, account in enumerate(list(core.live.accounts.values())[:3], 1):
             core.journal.posted[account.id] += 1
-            await stand.chat(keys[count - 1])
+            answer = await stand.chat(keys[count - 1])
+            assert answer.status_code == 200, answer.text
             await stand.idle()
+            assert account.is_frozen
             assert core.live.admission.is_open == (count < 3)
         assert (await stand.chat(keys[3])).status_code == 503
     async with running_shop(tmp_path / "data", upstream=upstream) as stand:
         assert (await stand.chat(keys[3])).status_code == 200
         await stand.check_books()
+
+
+async def test_a_proof_lifts_no_later_stop(stand: Stand) -> None:
+    """A proof that began before the mismatches does not open what they closed; the next does."""
+    core = stand.shop.core
+    proving = asyncio.create_task(perform(core, "ledger.verify", {}))
+    await asyncio.sleep(0)
+    core.live.admission.close(admission.BOOKS, "three accounts' books mismatched in a minute")
+    assert (await proving)["ok"]
+    assert not core.live.admission.is_open
+    await stand.verify()
+    assert core.live.admission.is_open
 
 
 def test_one_process_a_folder(tmp_path: Path) -> None:
