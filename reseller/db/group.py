@@ -16,7 +16,7 @@ import msgspec
 
 from reseller.db.rows import ExposureRow, HoldRow, ParkRow, UsageRow
 from reseller.db.sql import statement
-from reseller.money.ledger import FIRST_CUSTOMER_ACCOUNT, Transfer, TransferKind
+from reseller.money.ledger import Transfer, TransferKind
 
 _INSERT_HOLDS = statement("insert_holds")
 _IDENTIFY_HOLDS = statement("identify_holds")
@@ -224,8 +224,3 @@ def _key_spend(settled: list[Settlement]) -> list[tuple[int, int, int, int]]:
                 max(known[3], s.at),
             )
     return list(keys.values())
-
-
-def is_house(account: int) -> bool:
-    """Whether this is one of the shop's own accounts."""
-    return account < FIRST_CUSTOMER_ACCOUNT

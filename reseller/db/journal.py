@@ -204,15 +204,6 @@ class Journal:
         result: T = await self._enqueue(run)
         return result
 
-    async def outside_transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` on the writer's thread without a transaction (checkpoints, backups)."""
-
-        async def run() -> T:
-            return await self._connection.call(work)
-
-        result: T = await self._enqueue(run)
-        return result
-
     async def flushed(self) -> None:
         """Return when everything queued so far is on disk."""
         if self._queue or self._in_commit:
